@@ -1,0 +1,84 @@
+/* The run directory and the sockets in it. */
+#include "rundir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "peer.h"
+#include "xalloc.h"
+
+char *
+rundir_resolve(const char *configured)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (configured != NULL)
+		return xstrdup(configured);
+	if (xdg != NULL && xdg[0] != '\0')
+		return xasprintf("%s/leyden", xdg);
+	return xstrdup("/run/leyden");
+}
+
+int
+rundir_make(const char *dir)
+{
+	struct stat st;
+
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		log_error("run-directory", "path=%s error=%s", dir, log_quote(strerror(errno)));
+		return -1;
+	}
+	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || chmod(dir, 0700) != 0) {
+		log_error("run-directory", "path=%s error=%s", dir, log_quote("not a directory of ours"));
+		return -1;
+	}
+	return 0;
+}
+
+char *
+rundir_socket_name(const char *tool, unsigned instance, unsigned number)
+{
+	if (strncmp(tool, "pg-", 3) == 0)
+		return xasprintf("%s-%u", tool, instance);
+	if (strcmp(tool, "ws-gateway") == 0)
+		return xasprintf("%s-%u", tool, number);
+	return xstrdup(tool);
+}
+
+int
+rundir_listen(const char *socket_name)
+{
+	char *path = peer_path(socket_name);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = -1, probe = -1;
+
+	if (strlen(path) >= sizeof addr.sun_path) {
+		log_error("socket", "path=%s error=%s", path, log_quote("the path is too long for a socket"));
+		goto out;
+	}
+	strcpy(addr.sun_path, path);
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (probe >= 0 && connect(probe, (struct sockaddr *)&addr, sizeof addr) == 0) {
+		log_error("socket", "path=%s error=%s", path, log_quote("another process serves it"));
+		goto out;
+	}
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, 128) != 0) {
+		log_error("socket", "path=%s error=%s", path, log_quote(strerror(errno)));
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+out:
+	if (probe >= 0)
+		close(probe);
+	free(path);
+	return fd;
+}

@@ -1,0 +1,17 @@
+/* The run directory (mode 0700) and the sockets in it. */
+#ifndef LEYDEN_RUNDIR_H
+#define LEYDEN_RUNDIR_H
+
+/* configured, or $XDG_RUNTIME_DIR/leyden, or /run/leyden; allocated. */
+char *rundir_resolve(const char *configured);
+/* 0, or -1 with a log line. */
+int rundir_make(const char *dir);
+/*
+ * What a tool's socket is called: the tool's name, and "-N" for the tools that each Postgres has (pg-*, N its
+ * instance) or that run several times (ws-gateway, N its number). Allocated.
+ */
+char *rundir_socket_name(const char *tool, unsigned instance, unsigned number);
+/* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line. */
+int rundir_listen(const char *socket_name);
+
+#endif

@@ -1,0 +1,113 @@
+/* The Satellite protocol's codes, rows and operations. */
+#include "satellite.h"
+
+const ProtobufCMessageDescriptor *
+sat_descriptor(unsigned code)
+{
+	static const ProtobufCMessageDescriptor *const by_code[SAT_CODES] = {
+		[SAT_ERROR_RESP] = &sat_error_resp__descriptor,
+		[SAT_AUTH_REQ] = &sat_auth_req__descriptor,
+		[SAT_AUTH_RESP] = &sat_auth_resp__descriptor,
+		[SAT_PING_REQ] = &sat_ping_req__descriptor,
+		[SAT_PING_RESP] = &sat_ping_resp__descriptor,
+		[SAT_START_REQ] = &sat_in_start_replication_req__descriptor,
+		[SAT_START_RESP] = &sat_in_start_replication_resp__descriptor,
+		[SAT_STOP_REQ] = &sat_in_stop_replication_req__descriptor,
+		[SAT_STOP_RESP] = &sat_in_stop_replication_resp__descriptor,
+		[SAT_OP_LOG] = &sat_op_log__descriptor,
+		[SAT_RELATION] = &sat_relation__descriptor,
+		[SAT_MIGRATION_NOTIFICATION] = &sat_migration_notification__descriptor,
+		[SAT_SUBS_REQ] = &sat_subs_req__descriptor,
+		[SAT_SUBS_RESP] = &sat_subs_resp__descriptor,
+		[SAT_SUBS_DATA_ERROR] = &sat_subs_data_error__descriptor,
+		[SAT_SUBS_DATA_BEGIN] = &sat_subs_data_begin__descriptor,
+		[SAT_SUBS_DATA_END] = &sat_subs_data_end__descriptor,
+		[SAT_SHAPE_DATA_BEGIN] = &sat_shape_data_begin__descriptor,
+		[SAT_SHAPE_DATA_END] = &sat_shape_data_end__descriptor,
+		[SAT_UNSUBS_REQ] = &sat_unsubs_req__descriptor,
+		[SAT_UNSUBS_RESP] = &sat_unsubs_resp__descriptor,
+	};
+
+	return code < SAT_CODES ? by_code[code] : NULL;
+}
+
+SatOpRow *
+sat_row(struct arena *a, const struct sat_value *values, size_t n)
+{
+	SatOpRow *row = arena_alloc(a, sizeof *row);
+	size_t mask = (n + 7) / 8;
+
+	sat_op_row__init(row);
+	row->nulls_bitmask.data = arena_zalloc(a, mask);
+	row->nulls_bitmask.len = mask;
+	row->values = arena_zalloc(a, n * sizeof *row->values);
+	row->n_values = n;
+	for (size_t i = 0; i < n; i++) {
+		if (values[i].text == NULL) {
+			row->nulls_bitmask.data[i / 8] |= (uint8_t)(0x80 >> i % 8);
+		} else {
+			row->values[i].data = (uint8_t *)(uintptr_t)values[i].text;
+			row->values[i].len = values[i].len;
+		}
+	}
+	return row;
+}
+
+ProtobufCBinaryData
+sat_op_pack(struct arena *a, enum sat_op kind, uint32_t relation, const struct sat_value *row,
+    const struct sat_value *old, size_t n, char **tags, size_t n_tags)
+{
+	SatTransOp op = SAT_TRANS_OP__INIT;
+	SatOpInsert insert = SAT_OP_INSERT__INIT;
+	SatOpUpdate update = SAT_OP_UPDATE__INIT;
+	SatOpDelete delete = SAT_OP_DELETE__INIT;
+	ProtobufCBinaryData out;
+
+	switch (kind) {
+	case SAT_INSERT:
+		insert.relation_id = relation;
+		insert.row_data = sat_row(a, row, n);
+		insert.tags = tags;
+		insert.n_tags = n_tags;
+		op.op_case = SAT_TRANS_OP__OP_INSERT;
+		op.insert = &insert;
+		break;
+	case SAT_UPDATE:
+		update.relation_id = relation;
+		update.row_data = sat_row(a, row, n);
+		update.old_row_data = old != NULL ? sat_row(a, old, n) : NULL;
+		update.tags = tags;
+		update.n_tags = n_tags;
+		op.op_case = SAT_TRANS_OP__OP_UPDATE;
+		op.update = &update;
+		break;
+	case SAT_DELETE:
+		delete.relation_id = relation;
+		delete.old_row_data = sat_row(a, old, n);
+		delete.tags = tags;
+		delete.n_tags = n_tags;
+		op.op_case = SAT_TRANS_OP__OP_DELETE;
+		op.delete_ = &delete;
+		break;
+	}
+	out.len = sat_trans_op__get_packed_size(&op);
+	out.data = arena_alloc(a, out.len);
+	sat_trans_op__pack(&op, out.data);
+	return out;
+}
+
+void
+sat_oplog_add(struct buf *body, const uint8_t *op, size_t n)
+{
+	uint8_t head[11];
+	size_t len = 0;
+
+	head[len++] = 1 << 3 | 2; /* field 1, length-delimited */
+	for (size_t rest = n;; rest >>= 7) {
+		head[len++] = (uint8_t)(rest >= 0x80 ? (rest & 0x7f) | 0x80 : rest);
+		if (rest < 0x80)
+			break;
+	}
+	buf_put(body, head, len);
+	buf_put(body, op, n);
+}

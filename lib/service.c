@@ -1,0 +1,224 @@
+/* The skeleton of every tool. */
+#include "service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "log.h"
+#include "rundir.h"
+#include "status.h"
+#include "xalloc.h"
+
+static const struct service *self;
+static char *name; /* self->name, with the instance or number where there are several */
+static int exit_code;
+static bool stopping, ready;
+static time_t started;
+
+static char *log_level_word, *run_dir;
+static bool verbose, status_wanted, status_json;
+static unsigned instance, number;
+
+static const struct option_def common_options[] = {
+	{ "log-level", "LOG_LEVEL", OPT_STRING, &log_level_word, "info", "debug, info, warning or error", 0, 0 },
+	{ "verbose", NULL, OPT_BOOL, &verbose, NULL, "log everything (-v in short)", 0, 0 },
+	{ "run-dir", "LEYDEN_RUN_DIR", OPT_STRING, &run_dir, NULL, "where the sockets are", 0, 0 },
+	{ "instance", NULL, OPT_UINT, &instance, "1", "which Postgres, where there are several", 0, 0 },
+	{ "number", NULL, OPT_UINT, &number, "1", "which of several equal processes", 0, 0 },
+	{ "status", NULL, OPT_BOOL, &status_wanted, NULL, "ask the running tool, print, exit", 0, 0 },
+	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status: as JSON", 0, 0 },
+	{ 0 },
+};
+
+const char *
+service_name(void)
+{
+	return self != NULL ? self->name : "leyden";
+}
+
+unsigned
+service_instance(void)
+{
+	return instance;
+}
+
+static int
+fd_from_environment(const char *variable)
+{
+	const char *s = getenv(variable);
+
+	return s != NULL && s[0] != '\0' ? atoi(s) : -1;
+}
+
+int
+service_inherited_port(void)
+{
+	return fd_from_environment(SERVICE_PORT_FD);
+}
+
+void
+service_config_error(const char *variable, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	log_error("configuration", "variable=%s error=%s", variable, log_quote(text));
+	exit(EX_CONFIG);
+}
+
+char *
+service_status(void)
+{
+	char *own = self->status != NULL ? self->status() : NULL;
+	char *json = xasprintf("{\"tool\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%ld,\"ready\":%s%s%s}", name,
+	    (long)getpid(), (long)(time(NULL) - started), ready ? "true" : "false", own != NULL ? "," : "",
+	    own != NULL ? own : "");
+
+	free(own);
+	return json;
+}
+
+void
+service_ready(const char *details)
+{
+	int fd = fd_from_environment(SERVICE_READY_FD);
+
+	if (ready)
+		return;
+	ready = true;
+	log_info("ready", "%s", details);
+	if (fd >= 0) {
+		dprintf(fd, "%s\n", details);
+		close(fd);
+		unsetenv(SERVICE_READY_FD);
+	}
+}
+
+void
+service_exit(int code)
+{
+	exit_code = code;
+	ev_break(loop(), EVBREAK_ALL);
+}
+
+static void
+on_stop_signal(struct ev_loop *l, ev_signal *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	if (stopping || self->stop == NULL) {
+		service_exit(EX_OK);
+		return;
+	}
+	stopping = true;
+	self->stop();
+}
+
+static void
+on_hangup(struct ev_loop *l, ev_signal *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	log_info("hangup-ignored", "note=%s", log_quote("configuration is read at start only"));
+}
+
+static void
+watch_signals(void)
+{
+	static ev_signal term, intr, hup;
+
+	signal(SIGPIPE, SIG_IGN);
+	ev_signal_init(&term, on_stop_signal, SIGTERM);
+	ev_signal_init(&intr, on_stop_signal, SIGINT);
+	ev_signal_init(&hup, on_hangup, SIGHUP);
+	ev_signal_start(loop(), &term);
+	ev_signal_start(loop(), &intr);
+	ev_signal_start(loop(), &hup);
+}
+
+static void
+on_accept(struct ev_loop *l, ev_io *w, int events)
+{
+	int fd;
+
+	(void)l;
+	(void)events;
+	while ((fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		peer_accept(fd, &self->peers);
+}
+
+/* The control socket: leyden's if it handed one over, else our own in the run directory. */
+static int
+listen_control(void)
+{
+	static ev_io io;
+	int fd = fd_from_environment(SERVICE_SOCKET_FD);
+
+	if (fd < 0)
+		fd = rundir_listen(name);
+	if (fd < 0)
+		return -1;
+	ev_io_init(&io, on_accept, fd, EV_READ);
+	ev_io_start(loop(), &io);
+	return 0;
+}
+
+int
+service_run(const struct service *service, int argc, char **argv)
+{
+	const struct option_def *tables[] = { service->options, common_options, NULL };
+	struct option_set set = { service->name, "[options]", service->summary, tables };
+	int level, code, rest;
+
+	self = service;
+	started = time(NULL);
+	log_init(service->name, LOG_LEVEL_INFO);
+	for (int i = 1; i < argc; i++) /* the one short flag of our own */
+		if (strcmp(argv[i], "-v") == 0)
+			argv[i] = (char *)(uintptr_t) "--verbose";
+	rest = options_parse(&set, argc, argv, false);
+	if (rest < argc) {
+		fprintf(stderr, "%s: unexpected argument: %s\n", service->name, argv[rest]);
+		return EX_USAGE;
+	}
+	level = log_level_parse(log_level_word);
+	if (level < 0) {
+		fprintf(stderr, "%s: LOG_LEVEL: not debug, info, warning or error: \"%s\"\n", service->name,
+		    log_level_word);
+		return EX_CONFIG;
+	}
+	log_init(service->name, verbose ? LOG_LEVEL_DEBUG : (enum log_level)level);
+	peer_set_run_dir(rundir_resolve(run_dir));
+	name = rundir_socket_name(service->name, instance, number);
+	if (status_wanted)
+		return status_print(name, status_json);
+	options_require(&set);
+
+	if (getenv(SERVICE_READY_FD) != NULL)
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+	watch_signals();
+	if (listen_control() != 0)
+		return EX_OSERR;
+	code = service->open();
+	if (code != 0)
+		return code;
+	ev_run(loop(), 0);
+	log_info("stopped", "%s", "");
+	return exit_code;
+}

@@ -1,0 +1,52 @@
+/*
+ * The skeleton of every tool: options, signals, log, control socket, readiness, drain.
+ *
+ * A tool fills in a struct service and calls service_run() from main. The control socket answers AskStatus for every
+ * tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits; the death of the
+ * parent that started the tool counts as SIGTERM. SIGHUP is logged and ignored.
+ */
+#ifndef LEYDEN_SERVICE_H
+#define LEYDEN_SERVICE_H
+
+#include <stdbool.h>
+
+#include "options.h"
+#include "peer.h"
+
+struct service {
+	const char *name;
+	const char *summary;
+	const struct option_def *options;
+	struct peer_hooks peers; /* for those who connect to the control socket; handlers may be empty */
+	/* Begins the work; calls service_ready() now or later. Non-zero: the exit code. */
+	int (*open)(void);
+	/* Asked to stop: calls service_exit() now or later. NULL: exit at once. */
+	void (*stop)(void);
+	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be NULL. */
+	char *(*status)(void);
+};
+
+int service_run(const struct service *service, int argc, char **argv);
+
+/* The tool can do its work. `details` are key=value pairs for the log and for leyden's ready line, or "". */
+void service_ready(const char *details);
+/* Leaves the loop; service_run() returns the code. */
+void service_exit(int code);
+/* This tool's configuration cannot work: logs one line that names the variable, and exits with EX_CONFIG. */
+void service_config_error(const char *variable, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
+const char *service_name(void);
+/* Which Postgres this tool serves, from 1 (--instance). */
+unsigned service_instance(void);
+/* The answer to AskStatus: one JSON object, allocated. */
+char *service_status(void);
+/* The listening TCP socket that leyden opened for this tool, or -1 when it was started by hand. */
+int service_inherited_port(void);
+
+/* The fds that leyden hands to a tool, and the variables that say so. */
+#define SERVICE_SOCKET_FD "LEYDEN_SOCKET_FD" /* control socket, listening */
+#define SERVICE_PORT_FD   "LEYDEN_PORT_FD"   /* TCP socket, listening */
+#define SERVICE_READY_FD  "LEYDEN_READY_FD"  /* pipe: one line, the details of service_ready() */
+
+#endif
