@@ -1,6 +1,8 @@
 /* Framing between tools. */
 #include "frame.h"
 
+#include "pbwire.h"
+
 enum frame_result
 frame_take(struct buf *b, uint32_t max, struct arena *a, Frame **frame)
 {
@@ -32,4 +34,19 @@ frame_put(struct buf *b, Frame__BodyCase body_case, const void *message)
 	n = frame__get_packed_size(&frame);
 	buf_put_be32(b, (uint32_t)n);
 	buf_added(b, frame__pack(&frame, buf_room(b, n)));
+}
+
+void
+frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body)
+{
+	size_t at = b->len;
+	uint32_t n;
+	uint8_t *head;
+
+	buf_put_be32(b, 0);
+	pb_put_bytes(b, body_case, buf_data(body), body->len);
+	n = (uint32_t)(b->len - at - 4);
+	head = buf_data(b) + at;
+	for (int i = 3; i >= 0; i--, n >>= 8)
+		head[i] = (uint8_t)n;
 }

@@ -25,4 +25,7 @@ enum frame_result frame_take(struct buf *b, uint32_t max, struct arena *a, Frame
 /* Appends a frame whose body is `message`, of the kind that `body_case` says. */
 void frame_put(struct buf *b, Frame__BodyCase body_case, const void *message);
 
+/* The same, of a body that is packed already (pbwire.h). */
+void frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body);
+
 #endif

@@ -168,7 +168,7 @@ options_parse(const struct option_set *set, int argc, char **argv, bool check_re
 	longs[n + 2] = (struct option){ 0 };
 
 	assign_from_environment(set);
-	while ((c = getopt_long(argc, argv, "+hV", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "hV", longs, NULL)) != -1) {
 		if (c == 'h') {
 			print_help(set);
 			exit(EX_OK);

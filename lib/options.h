@@ -38,7 +38,8 @@ struct option_set {
 };
 
 /*
- * Sets every option. -h and -V print and exit. Returns the index of the first argument that is not a flag.
+ * Sets every option. -h and -V print and exit. Flags may stand before and after the other arguments, which are moved
+ * to the end of argv; returns the index of the first of them.
  * With check_required false, missing options are no error.
  */
 int options_parse(const struct option_set *set, int argc, char **argv, bool check_required);

@@ -176,6 +176,15 @@ peer_send(struct peer *p, Frame__BodyCase body_case, const void *message)
 	mark_dirty(p);
 }
 
+void
+peer_send_packed(struct peer *p, Frame__BodyCase body_case, const struct buf *body)
+{
+	if (!p->is_up)
+		return;
+	frame_put_packed(&p->out, body_case, body);
+	mark_dirty(p);
+}
+
 size_t
 peer_pending(const struct peer *p)
 {

@@ -31,11 +31,13 @@ rundir_make(const char *dir)
 	struct stat st;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-		log_error("run-directory", "path=%s error=%s", dir, log_quote(strerror(errno)));
+		log_error("run-directory", "variable=LEYDEN_RUN_DIR path=%s error=%s", dir,
+		    log_quote(strerror(errno)));
 		return -1;
 	}
-	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || chmod(dir, 0700) != 0) {
-		log_error("run-directory", "path=%s error=%s", dir, log_quote("not a directory of ours"));
+	if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || chmod(dir, 0700) != 0) {
+		log_error("run-directory", "variable=LEYDEN_RUN_DIR path=%s error=%s", dir,
+		    log_quote("not a directory of ours"));
 		return -1;
 	}
 	return 0;

@@ -1,6 +1,8 @@
 /* The Satellite protocol's codes, rows and operations. */
 #include "satellite.h"
 
+#include "pbwire.h"
+
 const ProtobufCMessageDescriptor *
 sat_descriptor(unsigned code)
 {
@@ -99,15 +101,5 @@ sat_op_pack(struct arena *a, enum sat_op kind, uint32_t relation, const struct s
 void
 sat_oplog_add(struct buf *body, const uint8_t *op, size_t n)
 {
-	uint8_t head[11];
-	size_t len = 0;
-
-	head[len++] = 1 << 3 | 2; /* field 1, length-delimited */
-	for (size_t rest = n;; rest >>= 7) {
-		head[len++] = (uint8_t)(rest >= 0x80 ? (rest & 0x7f) | 0x80 : rest);
-		if (rest < 0x80)
-			break;
-	}
-	buf_put(body, head, len);
-	buf_put(body, op, n);
+	pb_put_bytes(body, 1, op, n);
 }

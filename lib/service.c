@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,7 +26,7 @@ static bool stopping, ready;
 static time_t started;
 
 static char *log_level_word, *run_dir;
-static bool verbose, status_wanted, status_json;
+static bool verbose, status_wanted, status_json, check_wanted;
 static unsigned instance, number;
 
 static const struct option_def common_options[] = {
@@ -38,6 +37,7 @@ static const struct option_def common_options[] = {
 	{ "number", NULL, OPT_UINT, &number, "1", "which of several equal processes", 0, 0 },
 	{ "status", NULL, OPT_BOOL, &status_wanted, NULL, "ask the running tool, print, exit", 0, 0 },
 	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status: as JSON", 0, 0 },
+	{ "check-config", NULL, OPT_BOOL, &check_wanted, NULL, "check the configuration, print it, exit", 0, 0 },
 	{ 0 },
 };
 
@@ -45,6 +45,18 @@ const char *
 service_name(void)
 {
 	return self != NULL ? self->name : "leyden";
+}
+
+const char *
+service_run_dir(void)
+{
+	return run_dir;
+}
+
+const char *
+service_log_level(void)
+{
+	return verbose ? "debug" : log_level_word;
 }
 
 unsigned
@@ -100,7 +112,7 @@ service_ready(const char *details)
 	if (ready)
 		return;
 	ready = true;
-	log_info("ready", "%s", details);
+	log_info(self->ready_event != NULL ? self->ready_event : "ready", "%s", details);
 	if (fd >= 0) {
 		dprintf(fd, "%s\n", details);
 		close(fd);
@@ -170,13 +182,23 @@ listen_control(void)
 	static ev_io io;
 	int fd = fd_from_environment(SERVICE_SOCKET_FD);
 
-	if (fd < 0)
+	if (fd < 0 && rundir_make(run_dir) == 0)
 		fd = rundir_listen(name);
 	if (fd < 0)
 		return -1;
 	ev_io_init(&io, on_accept, fd, EV_READ);
 	ev_io_start(loop(), &io);
 	return 0;
+}
+
+static int
+check_configuration(const struct option_set *set)
+{
+	options_require(set);
+	if (self->check != NULL)
+		self->check(true);
+	options_print(set);
+	return EX_OK;
 }
 
 int
@@ -193,7 +215,7 @@ service_run(const struct service *service, int argc, char **argv)
 		if (strcmp(argv[i], "-v") == 0)
 			argv[i] = (char *)(uintptr_t) "--verbose";
 	rest = options_parse(&set, argc, argv, false);
-	if (rest < argc) {
+	if (rest < argc && service->command == NULL) {
 		fprintf(stderr, "%s: unexpected argument: %s\n", service->name, argv[rest]);
 		return EX_USAGE;
 	}
@@ -204,14 +226,20 @@ service_run(const struct service *service, int argc, char **argv)
 		return EX_CONFIG;
 	}
 	log_init(service->name, verbose ? LOG_LEVEL_DEBUG : (enum log_level)level);
-	peer_set_run_dir(rundir_resolve(run_dir));
+	run_dir = rundir_resolve(run_dir);
+	peer_set_run_dir(run_dir);
 	name = rundir_socket_name(service->name, instance, number);
 	if (status_wanted)
-		return status_print(name, status_json);
+		return self->print_status != NULL ? self->print_status(status_json) :
+						    status_print(name, status_json);
+	if (check_wanted)
+		return check_configuration(&set);
+	if (service->command != NULL && (code = service->command(argc - rest, argv + rest)) >= 0)
+		return code;
 	options_require(&set);
+	if (self->check != NULL)
+		self->check(false);
 
-	if (getenv(SERVICE_READY_FD) != NULL)
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	watch_signals();
 	if (listen_control() != 0)
 		return EX_OSERR;

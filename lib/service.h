@@ -2,8 +2,8 @@
  * The skeleton of every tool: options, signals, log, control socket, readiness, drain.
  *
  * A tool fills in a struct service and calls service_run() from main. The control socket answers AskStatus for every
- * tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits; the death of the
- * parent that started the tool counts as SIGTERM. SIGHUP is logged and ignored.
+ * tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits. SIGHUP is logged
+ * and ignored.
  */
 #ifndef LEYDEN_SERVICE_H
 #define LEYDEN_SERVICE_H
@@ -18,12 +18,26 @@ struct service {
 	const char *summary;
 	const struct option_def *options;
 	struct peer_hooks peers; /* for those who connect to the control socket; handlers may be empty */
+	/*
+	 * What flags or arguments (argc of them) ask for instead of serving: its exit code, or -1 to serve. NULL:
+	 * there are no arguments.
+	 */
+	int (*command)(int argc, char **argv);
+	/*
+	 * Checks the options together, before anything is opened; what is wrong ends in service_config_error(). To
+	 * print: for --check-config, so mask what is secret in part. May be NULL.
+	 */
+	void (*check)(bool to_print);
 	/* Begins the work; calls service_ready() now or later. Non-zero: the exit code. */
 	int (*open)(void);
 	/* Asked to stop: calls service_exit() now or later. NULL: exit at once. */
 	void (*stop)(void);
 	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be NULL. */
 	char *(*status)(void);
+	/* Answers --status in its own way: the exit code. NULL: asks the running tool and prints that. */
+	int (*print_status)(bool as_json);
+	/* The event that service_ready() logs; NULL: "ready". */
+	const char *ready_event;
 };
 
 int service_run(const struct service *service, int argc, char **argv);
@@ -37,6 +51,9 @@ void service_config_error(const char *variable, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 
 const char *service_name(void);
+/* The options that all tools have, as they were resolved. */
+const char *service_run_dir(void);
+const char *service_log_level(void);
 /* Which Postgres this tool serves, from 1 (--instance). */
 unsigned service_instance(void);
 /* The answer to AskStatus: one JSON object, allocated. */

@@ -1,0 +1,87 @@
+/*
+ * log-store: the one durable place. The log from Postgres, the log of clients' writes, what is kept of each client and
+ * the schema's history, in one LMDB file.
+ */
+#include <stdio.h>
+
+#include "dump.h"
+#include "exits.h"
+#include "serve.h"
+#include "service.h"
+#include "store.h"
+#include "translog.h"
+
+#define TRIM_EVERY 1.0 /* seconds */
+
+static char *file;
+static uint64_t keep_bytes, keep_age, max_file, dump_from;
+static bool dump;
+
+static const struct option_def options[] = {
+	{ "file", "OFFSET_STORAGE_FILE", OPT_STRING, &file, "./offset_storage_data.dat", "the log's file", 0, 0 },
+	{ "keep-bytes", "LOG_STORE_KEEP_BYTES", OPT_BYTES, &keep_bytes, "8G", "forget transactions beyond this", 0, 0 },
+	{ "keep-age", "LOG_STORE_KEEP_AGE", OPT_SECONDS, &keep_age, "30d", "forget transactions older than this", 0, 0 },
+	{ "max-file", "LOG_STORE_MAX_FILE", OPT_BYTES, &max_file, "64G", "the file never grows beyond this", 0, 0 },
+	{ "dump", NULL, OPT_BOOL, &dump, NULL, "print the log as text and exit", 0, 0 },
+	{ "from", NULL, OPT_BYTES, &dump_from, NULL, "with --dump: from this position on", 0, 0 },
+	{ 0 },
+};
+
+static void
+on_trim(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	translog_trim(keep_bytes, keep_age);
+}
+
+static int
+command(int argc, char **argv)
+{
+	if (argc > 0) {
+		fprintf(stderr, "log-store: unexpected argument: %s\n", argv[0]);
+		return EX_USAGE;
+	}
+	if (!dump)
+		return -1;
+	return store_open(file, max_file, true) == 0 ? dump_log(dump_from) : EX_IOERR;
+}
+
+static int
+open_log_store(void)
+{
+	static ev_timer trim;
+
+	if (store_open(file, max_file, false) != 0)
+		return EX_IOERR;
+	serve_open();
+	ev_timer_init(&trim, on_trim, TRIM_EVERY, TRIM_EVERY);
+	ev_timer_start(loop(), &trim);
+	service_ready("");
+	return 0;
+}
+
+static void
+stop(void)
+{
+	store_close();
+	service_exit(EX_OK);
+}
+
+static const struct service log_store = {
+	.name = "log-store",
+	.summary = "Keeps the log, clients' writes and subscriptions in one durable file.",
+	.options = options,
+	.peers = { .handlers = serve_handlers, .down = serve_peer_down },
+	.command = command,
+	.open = open_log_store,
+	.stop = stop,
+	.status = serve_status,
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_run(&log_store, argc, argv);
+}

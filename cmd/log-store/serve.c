@@ -1,0 +1,472 @@
+/*
+ * What log-store answers.
+ *
+ * An answer that promises durability leaves after the commit of its turn (store_after_commit). A read that finds
+ * nothing waits in a list until a commit brings something. Every list is of peers' requests, so it is bounded by
+ * what the few tools have under way; when a peer goes, its entries go.
+ */
+#include "serve.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "pbwire.h"
+#include "registry.h"
+#include "service.h"
+#include "store.h"
+#include "translog.h"
+#include "writes.h"
+#include "xalloc.h"
+
+#define PAGE_MAX (1024 * 1024) /* bytes in one answer to a read, but for a longer record */
+
+/* A request that is answered later. */
+struct waiting {
+	struct waiting *next;
+	struct peer *peer; /* NULL: it has gone */
+	enum { WAIT_LOG, WAIT_WRITES, WAIT_MEET, WAIT_COMMIT } kind;
+	Frame__BodyCase answer; /* WAIT_COMMIT: what to answer */
+	uint32_t id, part, max_bytes;
+	uint64_t after, lsn, echo;
+	bool duplicate;
+	uint64_t xmin, xmax;
+	uint64_t *xip;
+	size_t n_xip;
+};
+
+static struct waiting *waiting_list;  /* for something to read */
+static struct waiting *commit_list;   /* for the commit of this turn */
+static struct peer *ingest;           /* the pg-ingest that may append */
+
+static void
+free_waiting(struct waiting *w)
+{
+	free(w->xip);
+	free(w);
+}
+
+// ---- readers of the log
+
+static void
+send_log(struct peer *peer, uint32_t id, uint64_t after, uint32_t part, uint32_t max_bytes, bool gone)
+{
+	struct buf body = { 0 };
+
+	pb_put_uint(&body, 1, id);
+	if (gone)
+		pb_put_uint(&body, 3, 1);
+	else
+		translog_read(after, part, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 2);
+	peer_send_packed(peer, FRAME__BODY_LOG_READ, &body);
+	buf_clear(&body);
+}
+
+static void
+send_writes(struct peer *peer, uint64_t after, uint32_t max_bytes)
+{
+	struct buf body = { 0 };
+
+	writes_read(after, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 1);
+	peer_send_packed(peer, FRAME__BODY_WRITES_READ, &body);
+	buf_clear(&body);
+}
+
+static void
+send_met(struct peer *peer, uint32_t id, const SnapshotExtent *extent)
+{
+	SnapshotMet met = SNAPSHOT_MET__INIT;
+	bool exact;
+
+	met.id = id;
+	met.position = translog_meet(extent, &exact);
+	met.exact = exact;
+	peer_send(peer, FRAME__BODY_SNAPSHOT_MET, &met);
+}
+
+/* Answers a waiting request if it can be answered now. */
+static bool
+answer_waiting(struct waiting *w)
+{
+	SnapshotExtent extent = SNAPSHOT_EXTENT__INIT;
+
+	switch (w->kind) {
+	case WAIT_LOG:
+		if (translog_visible() <= w->after)
+			return false;
+		send_log(w->peer, w->id, w->after, w->part, w->max_bytes, false);
+		return true;
+	case WAIT_WRITES:
+		if (writes_last() <= w->after)
+			return false;
+		send_writes(w->peer, w->after, w->max_bytes);
+		return true;
+	case WAIT_MEET:
+		if (translog_passed_lsn() < w->lsn)
+			return false;
+		extent.xmin = w->xmin;
+		extent.xmax = w->xmax;
+		extent.xip = w->xip;
+		extent.n_xip = w->n_xip;
+		send_met(w->peer, w->id, &extent);
+		return true;
+	case WAIT_COMMIT:
+		break;
+	}
+	return false;
+}
+
+/* Answers it now, or puts it in the list. Takes it over. */
+static void
+wait_for(struct waiting *w)
+{
+	if (answer_waiting(w)) {
+		free_waiting(w);
+		return;
+	}
+	w->next = waiting_list;
+	waiting_list = w;
+}
+
+static void
+serve_waiting(void)
+{
+	for (struct waiting **at = &waiting_list; *at != NULL;) {
+		struct waiting *w = *at;
+
+		if (w->peer == NULL || answer_waiting(w)) {
+			*at = w->next;
+			free_waiting(w);
+		} else {
+			at = &w->next;
+		}
+	}
+}
+
+static struct waiting *
+waiting_new(struct peer *peer, int kind)
+{
+	struct waiting *w = xcalloc(1, sizeof *w);
+
+	w->peer = peer;
+	w->kind = kind;
+	return w;
+}
+
+static void
+read_log(struct peer *peer, const Frame *f)
+{
+	const ReadLog *r = f->read_log;
+	struct waiting *w;
+
+	if (r->life != translog_life() || r->after > translog_visible() || r->after + 1 < translog_first()) {
+		send_log(peer, r->id, 0, 0, 0, true);
+		return;
+	}
+	w = waiting_new(peer, WAIT_LOG);
+	w->id = r->id;
+	w->after = r->after;
+	w->part = r->part;
+	w->max_bytes = r->max_bytes;
+	wait_for(w);
+}
+
+static void
+read_schema(struct peer *peer, const Frame *f)
+{
+	struct buf body = { 0 };
+
+	pb_put_uint(&body, 1, f->read_schema->id);
+	pb_put_uint(&body, 2, translog_life());
+	pb_put_uint(&body, 3, translog_first());
+	pb_put_uint(&body, 4, translog_visible());
+	translog_read_schema(&body, 5);
+	pb_put_uint(&body, 6, translog_life() != 0);
+	peer_send_packed(peer, FRAME__BODY_SCHEMA_READ, &body);
+	buf_clear(&body);
+}
+
+static void
+meet_snapshot(struct peer *peer, const Frame *f)
+{
+	const MeetSnapshot *m = f->meet_snapshot;
+	struct waiting *w;
+
+	if (m->extent == NULL) {
+		peer_close(peer, "MeetSnapshot without an extent");
+		return;
+	}
+	w = waiting_new(peer, WAIT_MEET);
+	w->id = m->id;
+	w->lsn = m->lsn;
+	w->xmin = m->extent->xmin;
+	w->xmax = m->extent->xmax;
+	w->n_xip = m->extent->n_xip;
+	w->xip = xmalloc(w->n_xip * sizeof *w->xip);
+	memcpy(w->xip, m->extent->xip, w->n_xip * sizeof *w->xip);
+	wait_for(w);
+}
+
+// ---- answers that wait for the commit of the turn
+
+static void
+after_commit(void *data, bool ok)
+{
+	struct waiting *w = data;
+
+	for (struct waiting **at = &commit_list; *at != NULL; at = &(*at)->next) {
+		if (*at == w) {
+			*at = w->next;
+			break;
+		}
+	}
+	if (w->peer != NULL && w->answer == FRAME__BODY_WRITE_APPENDED) {
+		WriteAppended done = WRITE_APPENDED__INIT;
+
+		done.id = w->id;
+		done.duplicate = w->duplicate;
+		done.echo_position = w->echo;
+		done.failed = !ok;
+		peer_send(w->peer, w->answer, &done);
+	} else if (w->peer != NULL && w->answer == FRAME__BODY_LOG_APPENDED) {
+		LogAppended done = LOG_APPENDED__INIT;
+
+		done.commit_lsn = translog_passed_lsn();
+		if (ok)
+			peer_send(w->peer, w->answer, &done);
+		else
+			peer_close(w->peer, "what it appended could not be stored; it will send it again");
+	} else if (w->peer != NULL && w->answer == FRAME__BODY_SUBSCRIPTION_SAVED) {
+		SubscriptionSaved done = SUBSCRIPTION_SAVED__INIT;
+
+		done.id = w->id;
+		if (ok)
+			peer_send(w->peer, w->answer, &done);
+		else
+			peer_close(w->peer, "a subscription could not be stored");
+	}
+	free_waiting(w);
+}
+
+static struct waiting *
+answer_after_commit(struct peer *peer, Frame__BodyCase answer, uint32_t id)
+{
+	struct waiting *w = waiting_new(peer, WAIT_COMMIT);
+
+	w->answer = answer;
+	w->id = id;
+	w->next = commit_list;
+	commit_list = w;
+	store_after_commit(after_commit, w);
+	return w;
+}
+
+/* One LogAppended a turn is enough. */
+static void
+answer_ingest_after_commit(struct peer *peer)
+{
+	for (struct waiting *w = commit_list; w != NULL; w = w->next)
+		if (w->peer == peer && w->answer == FRAME__BODY_LOG_APPENDED)
+			return;
+	answer_after_commit(peer, FRAME__BODY_LOG_APPENDED, 0);
+}
+
+static void
+on_commit(bool ok)
+{
+	translog_committed(ok);
+	writes_committed(ok);
+	serve_waiting();
+}
+
+// ---- pg-ingest
+
+static void
+tell_opened(struct peer *peer, bool new_life)
+{
+	struct buf body = { 0 };
+
+	pb_put_uint(&body, 1, new_life);
+	pb_put_uint(&body, 2, translog_passed_lsn());
+	if (!new_life)
+		translog_read_schema(&body, 3);
+	peer_send_packed(peer, FRAME__BODY_LOG_OPENED, &body);
+	buf_clear(&body);
+}
+
+static void
+open_log(struct peer *peer, const Frame *f)
+{
+	const char *why = "";
+	bool goes_on = translog_continues(f->open_log, &why);
+
+	ingest = peer;
+	translog_drop_tail();
+	if (!goes_on)
+		log_warning("log-cannot-continue", "why=%s", log_quote(why));
+	tell_opened(peer, !goes_on);
+}
+
+static void
+told_life_started(void *data, bool ok)
+{
+	(void)data;
+	if (ingest == NULL)
+		return;
+	if (ok)
+		tell_opened(ingest, false);
+	else
+		peer_close(ingest, "a new life could not be stored");
+}
+
+static void
+start_life(struct peer *peer, const Frame *f)
+{
+	if (peer != ingest)
+		return;
+	translog_start_life(f->start_life);
+	registry_close_gateways("the log began a new life");
+	store_after_commit(told_life_started, NULL);
+}
+
+static void
+append_log(struct peer *peer, const Frame *f)
+{
+	const AppendLog *a = f->append_log;
+
+	if (peer != ingest || translog_life() == 0) {
+		peer_close(peer, "AppendLog without OpenLog");
+		return;
+	}
+	for (size_t i = 0; i < a->n_transactions; i++) {
+		if (!translog_append(a->transactions[i])) {
+			peer_close(peer, "the log cannot be written");
+			return;
+		}
+	}
+	answer_ingest_after_commit(peer);
+}
+
+static void
+wal_passed(struct peer *peer, const Frame *f)
+{
+	if (peer != ingest)
+		return;
+	translog_wal_passed(f->wal_passed->lsn);
+	answer_ingest_after_commit(peer);
+}
+
+// ---- gateways, for their clients
+
+static void
+save_subscription(struct peer *peer, const Frame *f)
+{
+	registry_save_subscription(f->save_subscription->client_id, f->save_subscription->subscription);
+	answer_after_commit(peer, FRAME__BODY_SUBSCRIPTION_SAVED, f->save_subscription->id);
+}
+
+static void
+append_write(struct peer *peer, const Frame *f)
+{
+	bool duplicate;
+	uint64_t echo;
+	struct waiting *w;
+
+	if (f->append_write->transaction == NULL) {
+		peer_close(peer, "AppendWrite without a transaction");
+		return;
+	}
+	if (!writes_append(f->append_write->transaction, &duplicate, &echo)) {
+		WriteAppended done = WRITE_APPENDED__INIT;
+
+		done.id = f->append_write->id;
+		done.failed = true;
+		peer_send(peer, FRAME__BODY_WRITE_APPENDED, &done);
+		return;
+	}
+	w = answer_after_commit(peer, FRAME__BODY_WRITE_APPENDED, f->append_write->id);
+	w->duplicate = duplicate;
+	w->echo = echo;
+}
+
+// ---- pg-publish
+
+static void
+open_writes(struct peer *peer, const Frame *f)
+{
+	WritesOpened opened = WRITES_OPENED__INIT;
+
+	(void)f;
+	opened.life = (char *)(uintptr_t)writes_life();
+	opened.last = writes_last();
+	peer_send(peer, FRAME__BODY_WRITES_OPENED, &opened);
+}
+
+static void
+read_writes(struct peer *peer, const Frame *f)
+{
+	struct waiting *w = waiting_new(peer, WAIT_WRITES);
+
+	w->after = f->read_writes->after;
+	w->max_bytes = f->read_writes->max_bytes;
+	wait_for(w);
+}
+
+static void
+writes_were_applied(struct peer *peer, const Frame *f)
+{
+	(void)peer;
+	writes_set_applied(f->writes_applied->position);
+}
+
+const struct handler serve_handlers[] = {
+	{ FRAME__BODY_OPEN_LOG, "pg-ingest", open_log },
+	{ FRAME__BODY_START_LIFE, "pg-ingest", start_life },
+	{ FRAME__BODY_APPEND_LOG, "pg-ingest", append_log },
+	{ FRAME__BODY_WAL_PASSED, "pg-ingest", wal_passed },
+	{ FRAME__BODY_READ_LOG, "ws-gateway", read_log },
+	{ FRAME__BODY_READ_SCHEMA, NULL, read_schema },
+	{ FRAME__BODY_MEET_SNAPSHOT, "ws-gateway", meet_snapshot },
+	{ FRAME__BODY_ATTACH_CLIENT, "ws-gateway", registry_attach },
+	{ FRAME__BODY_DETACH_CLIENT, "ws-gateway", registry_detach },
+	{ FRAME__BODY_SAVE_SUBSCRIPTION, "ws-gateway", save_subscription },
+	{ FRAME__BODY_FORGET_SUBSCRIPTIONS, "ws-gateway", registry_forget_subscriptions },
+	{ FRAME__BODY_APPEND_WRITE, "ws-gateway", append_write },
+	{ FRAME__BODY_OPEN_WRITES, "pg-publish", open_writes },
+	{ FRAME__BODY_READ_WRITES, "pg-publish", read_writes },
+	{ FRAME__BODY_WRITES_APPLIED, "pg-publish", writes_were_applied },
+	{ 0 },
+};
+
+void
+serve_open(void)
+{
+	translog_open();
+	writes_open();
+	store_on_commit(on_commit);
+}
+
+void
+serve_peer_down(struct peer *peer)
+{
+	for (struct waiting *w = waiting_list; w != NULL; w = w->next)
+		if (w->peer == peer)
+			w->peer = NULL;
+	for (struct waiting *w = commit_list; w != NULL; w = w->next)
+		if (w->peer == peer)
+			w->peer = NULL;
+	if (peer == ingest)
+		ingest = NULL;
+	registry_peer_down(peer);
+}
+
+char *
+serve_status(void)
+{
+	return xasprintf("\"life\":%" PRIu64 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"bytes\":%" PRIu64
+			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
+			 ",\"writes_pending\":%" PRIu64,
+	    translog_life(), translog_first(), translog_visible(), store_bytes(),
+	    store_failing() ? "false" : "true", registry_count(), writes_last(), writes_last() - writes_applied());
+}

@@ -1,0 +1,321 @@
+/* The file: one LMDB environment, its tables, and group commit. */
+#include "store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "exits.h"
+#include "log.h"
+#include "peer.h"
+#include "xalloc.h"
+
+#define FORMAT 1 /* of the file; a newer one is refused */
+
+struct waiter {
+	void (*fn)(void *data, bool ok);
+	void *data;
+};
+
+static MDB_env *env;
+static MDB_dbi dbis[TABLES];
+static MDB_txn *write_txn, *read_txn;
+static struct waiter *waiters;
+static size_t n_waiters, cap_waiters;
+static bool failing, turn_failed, is_read_only;
+static void (*commit_hook)(bool ok);
+static ev_prepare turn_end;
+static ev_idle keep_turning; /* a turn with something to commit must not wait for events */
+
+static const char *const table_names[TABLES] = { "meta", "log", "schema", "writes", "accepted", "clients",
+	"client_lsn" };
+
+static void
+failed(const char *what, int rc)
+{
+	if (!failing)
+		log_error("log-not-writable", "operation=%s error=%s", what, log_quote(mdb_strerror(rc)));
+	failing = true;
+	turn_failed = true;
+}
+
+static void
+run_waiters(bool ok)
+{
+	struct waiter *run = waiters;
+	size_t n = n_waiters;
+
+	waiters = NULL;
+	n_waiters = cap_waiters = 0;
+	for (size_t i = 0; i < n; i++)
+		run[i].fn(run[i].data, ok);
+	free(run);
+}
+
+/* The end of a turn: commit, then tell those who wait. */
+static void
+on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	if (read_txn != NULL) {
+		mdb_txn_abort(read_txn);
+		read_txn = NULL;
+	}
+	if (write_txn != NULL) {
+		MDB_txn *txn = write_txn;
+		int rc = 0;
+
+		write_txn = NULL;
+		if (turn_failed)
+			mdb_txn_abort(txn);
+		else if ((rc = mdb_txn_commit(txn)) != 0)
+			failed("commit", rc);
+		else if (failing) {
+			failing = false;
+			log_info("log-writable-again", "%s", "");
+		}
+		if (commit_hook != NULL)
+			commit_hook(!turn_failed);
+	}
+	if (n_waiters > 0)
+		run_waiters(!turn_failed);
+	turn_failed = false;
+	ev_idle_stop(loop(), &keep_turning);
+	/* What the waiters wrote goes out in the next turn. */
+	if (write_txn != NULL)
+		ev_idle_start(loop(), &keep_turning);
+}
+
+static void
+on_idle(struct ev_loop *l, ev_idle *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+}
+
+int
+store_open(const char *path, uint64_t max_bytes, bool read_only)
+{
+	MDB_txn *txn = NULL;
+	int rc;
+
+	is_read_only = read_only;
+	if ((rc = mdb_env_create(&env)) != 0 || (rc = mdb_env_set_maxdbs(env, TABLES)) != 0 ||
+	    (rc = mdb_env_set_mapsize(env, max_bytes)) != 0 ||
+	    (rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0), 0600)) != 0 ||
+	    (rc = mdb_txn_begin(env, NULL, read_only ? MDB_RDONLY : 0, &txn)) != 0)
+		goto fail;
+	for (int i = 0; i < TABLES; i++)
+		if ((rc = mdb_dbi_open(txn, table_names[i], read_only ? 0 : MDB_CREATE, &dbis[i])) != 0)
+			goto fail;
+	if ((rc = mdb_txn_commit(txn)) != 0) {
+		txn = NULL;
+		goto fail;
+	}
+	if (!read_only) {
+		ev_idle_init(&keep_turning, on_idle);
+		ev_prepare_init(&turn_end, on_turn_end);
+		/* Before the peers' own: acknowledgements leave in the turn that made them true. */
+		ev_set_priority(&turn_end, EV_MAXPRI);
+		ev_prepare_start(loop(), &turn_end);
+		ev_unref(loop());
+	}
+	if (meta_get("format") > FORMAT) {
+		log_error("log-too-new", "path=%s format=%lu ours=%d", path, (unsigned long)meta_get("format"), FORMAT);
+		return -1;
+	}
+	if (!read_only && meta_get("format") == 0)
+		meta_put("format", FORMAT);
+	return 0;
+fail:
+	if (txn != NULL)
+		mdb_txn_abort(txn);
+	log_error("log-not-opened", "path=%s error=%s", path, log_quote(mdb_strerror(rc)));
+	return -1;
+}
+
+void
+store_close(void)
+{
+	if (env == NULL)
+		return;
+	if (!is_read_only)
+		on_turn_end(loop(), &turn_end, 0);
+	if (read_txn != NULL)
+		mdb_txn_abort(read_txn);
+	mdb_env_close(env);
+	env = NULL;
+}
+
+MDB_txn *
+store_write(void)
+{
+	int rc;
+
+	if (write_txn == NULL) {
+		if ((rc = mdb_txn_begin(env, NULL, 0, &write_txn)) != 0) {
+			write_txn = NULL;
+			failed("begin", rc);
+			return NULL;
+		}
+		ev_idle_start(loop(), &keep_turning);
+	}
+	return turn_failed ? NULL : write_txn;
+}
+
+MDB_txn *
+store_read(void)
+{
+	int rc;
+
+	if (read_txn == NULL && (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &read_txn)) != 0) {
+		log_error("log-not-readable", "error=%s", log_quote(mdb_strerror(rc)));
+		exit(EX_IOERR);
+	}
+	return read_txn;
+}
+
+MDB_txn *
+store_latest(void)
+{
+	return write_txn != NULL && !turn_failed ? write_txn : store_read();
+}
+
+void
+store_on_commit(void (*fn)(bool ok))
+{
+	commit_hook = fn;
+}
+
+MDB_dbi
+store_dbi(enum store_table table)
+{
+	return dbis[table];
+}
+
+void
+store_after_commit(void (*fn)(void *data, bool ok), void *data)
+{
+	if (n_waiters == cap_waiters) {
+		cap_waiters = cap_waiters != 0 ? cap_waiters * 2 : 64;
+		waiters = xrealloc(waiters, cap_waiters * sizeof *waiters);
+	}
+	waiters[n_waiters++] = (struct waiter){ fn, data };
+	if (!ev_is_active(&keep_turning))
+		ev_idle_start(loop(), &keep_turning);
+}
+
+bool
+store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
+{
+	MDB_txn *txn = store_write();
+	int rc;
+
+	if (txn == NULL)
+		return false;
+	if ((rc = mdb_put(txn, dbis[table], key, value, flags)) != 0) {
+		failed("put", rc);
+		return false;
+	}
+	return true;
+}
+
+bool
+store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
+    uint64_t max_xid)
+{
+	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)time(NULL) };
+	MDB_val value = { sizeof head + protobuf_c_message_get_packed_size(message), NULL };
+	uint8_t *p;
+
+	if (!store_put(table, key, &value, MDB_RESERVE))
+		return false;
+	p = value.mv_data;
+	memcpy(p, &head, sizeof head);
+	protobuf_c_message_pack(message, p + sizeof head);
+	head.checksum = XXH3_64bits(p + sizeof head.checksum, value.mv_size - sizeof head.checksum);
+	memcpy(p, &head.checksum, sizeof head.checksum);
+	return true;
+}
+
+bool
+record_open(const MDB_val *record, struct record_head *head, MDB_val *message)
+{
+	const uint8_t *p = record->mv_data;
+
+	if (record->mv_size < sizeof *head)
+		return false;
+	memcpy(head, p, sizeof *head);
+	message->mv_data = (uint8_t *)(uintptr_t)p + sizeof *head;
+	message->mv_size = record->mv_size - sizeof *head;
+	return head->checksum == XXH3_64bits(p + sizeof head->checksum, record->mv_size - sizeof head->checksum);
+}
+
+static MDB_val
+text_val(const char *s)
+{
+	return (MDB_val){ strlen(s), (void *)(uintptr_t)s };
+}
+
+uint64_t
+meta_get(const char *name)
+{
+	MDB_val key = text_val(name), value;
+
+	if (mdb_get(store_latest(), dbis[TABLE_META], &key, &value) != 0 || value.mv_size != 8)
+		return 0;
+	return be64_get(value.mv_data);
+}
+
+void
+meta_put(const char *name, uint64_t v)
+{
+	uint8_t bytes[8];
+	MDB_val key = text_val(name), value = { sizeof bytes, bytes };
+
+	be64_set(bytes, v);
+	store_put(TABLE_META, &key, &value, 0);
+}
+
+void
+meta_get_text(const char *name, char *out, size_t size)
+{
+	MDB_val key = text_val(name), value;
+	size_t n = 0;
+
+	if (mdb_get(store_latest(), dbis[TABLE_META], &key, &value) == 0) {
+		n = value.mv_size < size - 1 ? value.mv_size : size - 1;
+		memcpy(out, value.mv_data, n);
+	}
+	out[n] = '\0';
+}
+
+void
+meta_put_text(const char *name, const char *text)
+{
+	MDB_val key = text_val(name), value = text_val(text);
+
+	store_put(TABLE_META, &key, &value, 0);
+}
+
+uint64_t
+store_bytes(void)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(env, &info);
+	mdb_env_stat(env, &stat);
+	return (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+bool
+store_failing(void)
+{
+	return failing;
+}

@@ -1,0 +1,52 @@
+/*
+ * The log from Postgres: transactions at gapless positions, in commit order, and the schema's history.
+ *
+ * Readers see a transaction when the Postgres commit that holds it has been stored whole and fsynced; what a crash or
+ * a lost pg-ingest left behind that is dropped before the next append.
+ */
+#ifndef LOG_STORE_TRANSLOG_H
+#define LOG_STORE_TRANSLOG_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "pipeline.pb-c.h"
+#include "store.h"
+
+void translog_open(void);
+
+/* What Postgres holds, compared with what the log has: can the log go on? If not, *why says so in a few words. */
+bool translog_continues(const OpenLog *postgres, const char **why);
+/* Begins a new life: no transactions, this schema. */
+void translog_start_life(const StartLife *life);
+/* Drops what was appended after the last whole Postgres commit. */
+void translog_drop_tail(void);
+/* False when it could not be written. */
+bool translog_append(Transaction *transaction);
+/* Nothing of Postgres' WAL up to here is missing. */
+void translog_wal_passed(uint64_t lsn);
+
+uint64_t translog_life(void);     /* 0 before the first */
+uint64_t translog_first(void);    /* oldest position kept; one more than last when there is none */
+uint64_t translog_appended(void); /* last position appended whole, durable or not */
+uint64_t translog_visible(void);  /* last position that readers may see */
+uint64_t translog_commit_lsn(void);
+uint64_t translog_passed_lsn(void);
+/* The turn is durable: what was appended may be seen. With !ok it is as if it had never been appended. */
+void translog_committed(bool ok);
+
+/*
+ * Appends packed Transactions to `body` as field `field`, from part `part` of the position after `after`, until there
+ * are no more or `body` is longer than max_bytes. A damaged record ends it with a log line.
+ */
+void translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field);
+/* The same for the schema's history. */
+void translog_read_schema(struct buf *body, unsigned field);
+
+/* Where the snapshot stands: see SnapshotMet in proto/pipeline.proto. */
+uint64_t translog_meet(const SnapshotExtent *extent, bool *exact);
+
+/* Forgets the oldest transactions beyond these limits (0: no limit), a bounded number in one call. */
+void translog_trim(uint64_t max_bytes, uint64_t max_age);
+
+#endif

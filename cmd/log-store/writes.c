@@ -1,0 +1,224 @@
+/* What clients sent, and what is kept of each client. */
+#include "writes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#define XXH_STATIC_LINKING_ONLY /* for the state on the stack */
+#include <xxhash.h>
+
+#include "log.h"
+#include "pbwire.h"
+#include "store.h"
+
+/* An echo position that stands for "before this life of the log". */
+#define ECHO_IN_FORMER_LIFE 1
+
+static struct state {
+	uint64_t last, applied;
+} now, durable;
+static uint64_t applied_before_life; /* writes up to here do not come back in this life of the log */
+static char life[17];
+
+void
+writes_open(void)
+{
+	meta_get_text("writes_life", life, sizeof life);
+	if (life[0] == '\0') {
+		uint64_t random;
+
+		if (getrandom(&random, sizeof random, 0) != sizeof random)
+			random = (uint64_t)time(NULL);
+		snprintf(life, sizeof life, "%016" PRIx64, random);
+		meta_put_text("writes_life", life);
+	}
+	now.last = meta_get("writes_last");
+	now.applied = meta_get("writes_applied");
+	applied_before_life = meta_get("writes_applied_before_life");
+	durable = now;
+}
+
+const char *
+writes_life(void)
+{
+	return life;
+}
+
+uint64_t
+writes_last(void)
+{
+	return durable.last;
+}
+
+uint64_t
+writes_applied(void)
+{
+	return now.applied;
+}
+
+void
+writes_committed(bool ok)
+{
+	if (ok)
+		durable = now;
+	else
+		now = durable;
+}
+
+void
+writes_new_life(void)
+{
+	applied_before_life = now.applied;
+	meta_put("writes_applied_before_life", applied_before_life);
+}
+
+/* Client ids and lsns may be longer than LMDB's keys: a 128-bit hash stands for them. */
+static MDB_val
+hash_key(XXH128_canonical_t *out, const char *client_id, const ProtobufCBinaryData *lsn)
+{
+	XXH3_state_t state;
+
+	XXH3_128bits_reset(&state);
+	XXH3_128bits_update(&state, client_id, strlen(client_id) + 1);
+	if (lsn != NULL)
+		XXH3_128bits_update(&state, lsn->data, lsn->len);
+	XXH128_canonicalFromHash(out, XXH3_128bits_digest(&state));
+	return (MDB_val){ sizeof *out, out };
+}
+
+static bool
+put_accepted(MDB_val *key, uint64_t position, uint64_t echo)
+{
+	uint8_t bytes[16];
+	MDB_val value = { sizeof bytes, bytes };
+
+	be64_set(bytes, position);
+	be64_set(bytes + 8, echo);
+	return store_put(TABLE_ACCEPTED, key, &value, 0);
+}
+
+bool
+writes_append(ClientTransaction *t, bool *duplicate, uint64_t *echo)
+{
+	XXH128_canonical_t hash, client_hash;
+	MDB_val key = hash_key(&hash, t->client_id, &t->lsn), value;
+	MDB_val client = hash_key(&client_hash, t->client_id, NULL);
+	MDB_val lsn = { t->lsn.len, t->lsn.data };
+	uint8_t bytes[8];
+	MDB_val position = { sizeof bytes, bytes };
+
+	*duplicate = false;
+	*echo = 0;
+	if (store_write() == NULL)
+		return false;
+	if (mdb_get(store_latest(), store_dbi(TABLE_ACCEPTED), &key, &value) == 0 && value.mv_size == 16) {
+		*duplicate = true;
+		*echo = be64_get((uint8_t *)value.mv_data + 8);
+		if (*echo == 0 && be64_get(value.mv_data) <= applied_before_life)
+			*echo = ECHO_IN_FORMER_LIFE;
+		return true;
+	}
+	t->position = now.last + 1;
+	be64_set(bytes, t->position);
+	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0) || !put_accepted(&key, t->position, 0) ||
+	    !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
+		return false;
+	now.last++;
+	meta_put("writes_last", now.last);
+	return true;
+}
+
+void
+writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, client_id, lsn), value;
+
+	if (store_write() != NULL && mdb_get(store_latest(), store_dbi(TABLE_ACCEPTED), &key, &value) == 0 &&
+	    value.mv_size == 16)
+		put_accepted(&key, be64_get(value.mv_data), position);
+}
+
+void
+writes_set_applied(uint64_t position)
+{
+	MDB_txn *txn;
+
+	if (position <= now.applied || (txn = store_write()) == NULL)
+		return;
+	for (uint64_t p = now.applied + 1; p <= position; p++) {
+		uint8_t bytes[8];
+		MDB_val key = { sizeof bytes, bytes };
+
+		be64_set(bytes, p);
+		mdb_del(txn, store_dbi(TABLE_WRITES), &key, NULL);
+	}
+	now.applied = position;
+	meta_put("writes_applied", position);
+}
+
+void
+writes_read(uint64_t after, size_t max_bytes, struct buf *body, unsigned field)
+{
+	MDB_cursor *cursor;
+	uint8_t bytes[8];
+	MDB_val key = { sizeof bytes, bytes }, value, message;
+	struct record_head head;
+
+	if (mdb_cursor_open(store_read(), store_dbi(TABLE_WRITES), &cursor) != 0)
+		return;
+	be64_set(bytes, after + 1);
+	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && body->len < max_bytes;
+	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		if (!record_open(&value, &head, &message)) {
+			log_error("record-damaged", "write=%" PRIu64, be64_get(key.mv_data));
+			break;
+		}
+		pb_put_bytes(body, field, message.mv_data, message.mv_size);
+	}
+	mdb_cursor_close(cursor);
+}
+
+ClientRecord *
+client_get(struct arena *a, const char *client_id)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, client_id, NULL), value, message;
+	struct record_head head;
+	ClientRecord *record = NULL;
+
+	if (mdb_get(store_latest(), store_dbi(TABLE_CLIENTS), &key, &value) == 0) {
+		if (record_open(&value, &head, &message))
+			record = client_record__unpack(arena_pb(a), message.mv_size, message.mv_data);
+		if (record == NULL)
+			log_error("record-damaged", "client_id=%s", log_quote(client_id));
+	}
+	if (record == NULL) {
+		record = arena_alloc(a, sizeof *record);
+		client_record__init(record);
+		record->client_id = arena_strdup(a, client_id);
+	}
+	return record;
+}
+
+bool
+client_put(ClientRecord *record)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, record->client_id, NULL);
+
+	return store_put_record(TABLE_CLIENTS, &key, &record->base, 0, 0);
+}
+
+ProtobufCBinaryData
+client_lsn(struct arena *a, const char *client_id)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, client_id, NULL), value;
+
+	if (mdb_get(store_read(), store_dbi(TABLE_CLIENT_LSN), &key, &value) != 0)
+		return (ProtobufCBinaryData){ 0, NULL };
+	return (ProtobufCBinaryData){ value.mv_size, arena_dup(a, value.mv_data, value.mv_size) };
+}

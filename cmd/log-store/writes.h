@@ -1,0 +1,43 @@
+/*
+ * What clients sent: the log of writes on its way to Postgres, which of their transactions are accepted already, and
+ * what is kept of each client.
+ */
+#ifndef LOG_STORE_WRITES_H
+#define LOG_STORE_WRITES_H
+
+#include <stdbool.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "pipeline.pb-c.h"
+
+void writes_open(void);
+
+/* The name of the log of writes in Postgres' record of progress. */
+const char *writes_life(void);
+uint64_t writes_last(void);    /* durable */
+uint64_t writes_applied(void); /* as far as Postgres has committed */
+
+/*
+ * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log it came
+ * back, 0 when it has not yet. False when it could not be written.
+ */
+bool writes_append(ClientTransaction *transaction, bool *duplicate, uint64_t *echo);
+/* The transaction came back from Postgres at this position of the log. */
+void writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position);
+/* Postgres has committed everything up to here; the records may go. */
+void writes_set_applied(uint64_t position);
+/* The log from Postgres begins anew: what is applied by now will not come back in it. */
+void writes_new_life(void);
+/* The turn is durable, or lost. */
+void writes_committed(bool ok);
+/* As translog_read(). */
+void writes_read(uint64_t after, size_t max_bytes, struct buf *body, unsigned field);
+
+/* The record of a client in the arena, a fresh one when it is unknown. */
+ClientRecord *client_get(struct arena *a, const char *client_id);
+bool client_put(ClientRecord *record);
+/* The last lsn of its own that was accepted from a client; empty when there is none. In the arena. */
+ProtobufCBinaryData client_lsn(struct arena *a, const char *client_id);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * One websocket connection: the socket, the upgrade, frames in, chunks out. What the messages mean is client.c's.
+ */
+#ifndef WS_GATEWAY_CONN_H
+#define WS_GATEWAY_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "chunk.h"
+
+struct conn;
+struct client;
+
+struct conn_limits {
+	uint64_t max_message;      /* bytes in one message from a client */
+	unsigned max_connections;  /* of this process */
+	uint64_t handshake_time;   /* seconds to complete the upgrade */
+};
+extern struct conn_limits conn_limits;
+
+/* Begins to accept on a listening socket, and stops for good. */
+void conn_listen(int fd);
+void conn_stop_listening(void);
+
+/* Queues a chunk and takes over the caller's reference. After a close it only drops it. */
+void conn_send(struct conn *c, struct chunk *chunk);
+/* Bytes queued that the kernel has not taken. */
+size_t conn_pending(const struct conn *c);
+/* Sends a close frame (0: without a status) once the queue is out, then closes the socket. */
+void conn_close(struct conn *c, uint16_t status, const char *reason);
+/* Stops and starts reading from the socket. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+/* "address:port" of the other side; the connection's own. */
+const char *conn_address(const struct conn *c);
+size_t conn_count(void);
+/* Closes every connection with this status. */
+void conn_close_all(uint16_t status, const char *reason);
+
+#endif

@@ -1,0 +1,142 @@
+/*
+ * ws-gateway: websocket clients. Handshake, authentication, subscriptions, fan-out, back-pressure. It holds their
+ * sockets and nothing else: no credential, no key, nothing durable.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "conn.h"
+#include "exits.h"
+#include "gateway.h"
+#include "log.h"
+#include "schema.h"
+#include "service.h"
+#include "stream.h"
+#include "upstream.h"
+#include "xalloc.h"
+
+#define DRAIN_TIME 1.0 /* seconds for close frames to go out */
+
+static char *instance_id;
+static unsigned port, max_connections;
+static uint64_t client_buffer, max_message, cache_bytes, handshake_time;
+static int listening_socket = -1;
+
+static const struct option_def options[] = {
+	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0, 0 },
+	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port on loopback, when started by hand", 0, 0 },
+	{ "client-buffer", "WS_GATEWAY_CLIENT_BUFFER", OPT_BYTES, &client_buffer, "64k",
+	    "bytes that may wait for one client", 0, 0 },
+	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &max_message, "64M", "longest message of a client", 0, 0 },
+	{ "max-connections", "WS_GATEWAY_MAX_CONNECTIONS", OPT_UINT, &max_connections, "20000",
+	    "connections of this process", 0, 0 },
+	{ "handshake-time", "WS_GATEWAY_HANDSHAKE_TIME", OPT_SECONDS, &handshake_time, "10",
+	    "to complete the upgrade", 0, 0 },
+	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0, 0 },
+	{ 0 },
+};
+
+char *
+gateway_instance_id(void)
+{
+	return instance_id;
+}
+
+uint64_t
+gateway_client_buffer(void)
+{
+	return client_buffer;
+}
+
+int
+gateway_port(void)
+{
+	return listening_socket;
+}
+
+/* leyden's socket, or one of our own on loopback. */
+static int
+listen_port(void)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = service_inherited_port(), one = 1;
+
+	if (fd >= 0)
+		return fd;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+	    bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, 1024) != 0)
+		service_config_error("WEBSOCKET_PORT", "port %u: %s", port, strerror(errno));
+	return fd;
+}
+
+static int
+open_gateway(void)
+{
+	conn_limits = (struct conn_limits){ max_message, max_connections, handshake_time };
+	stream_cache_bytes = cache_bytes;
+	listening_socket = listen_port();
+	upstream_open();
+	return 0;
+}
+
+static void
+on_drained(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)events;
+	if (conn_count() == 0 || ev_now(l) - *(double *)w->data > DRAIN_TIME)
+		service_exit(EX_OK);
+}
+
+/* Takes no more clients, sends those that are here away, and leaves when they are gone. */
+static void
+stop(void)
+{
+	static ev_timer drain;
+	static double since;
+
+	if (listening_socket >= 0)
+		conn_stop_listening();
+	clients_close_all("the service is stopping");
+	conn_close_all(1001, "going away");
+	since = ev_now(loop());
+	ev_timer_init(&drain, on_drained, 0., 0.02);
+	drain.data = &since;
+	ev_timer_start(loop(), &drain);
+}
+
+static char *
+status(void)
+{
+	size_t migrations, subscriptions = 0;
+
+	schema_migrations(&migrations);
+	return xasprintf("\"connections\":%zu,\"clients\":%zu,\"subscriptions\":%zu,\"position\":%lu,\"migrations\":%zu",
+	    conn_count(), clients_count(&subscriptions), subscriptions, (unsigned long)stream_end(), migrations);
+}
+
+static const struct service ws_gateway = {
+	.name = "ws-gateway",
+	.summary = "Serves websocket clients: authentication, subscriptions, the stream both ways.",
+	.options = options,
+	.peers = { .handlers = (const struct handler[]){ { 0 } } },
+	.open = open_gateway,
+	.stop = stop,
+	.status = status,
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_run(&ws_gateway, argc, argv);
+}

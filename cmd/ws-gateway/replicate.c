@@ -1,0 +1,250 @@
+/* Sending a client the log. */
+#include "replicate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accept.h"
+#include "gateway.h"
+#include "log.h"
+#include "position.h"
+#include "schema.h"
+#include "subscribe.h"
+#include "upstream.h"
+#include "xalloc.h"
+
+void
+replicate_announce(struct client *c, const struct table_version *table)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_announced; i++)
+		if (c->announced[i]->def->relation == table->def->relation)
+			break;
+	if (i < c->n_announced && c->announced[i] == table)
+		return;
+	if (i == c->n_announced)
+		c->announced = xrealloc(c->announced, ++c->n_announced * sizeof *c->announced);
+	c->announced[i] = table;
+	conn_send(c->conn, chunk_ref(table->relation));
+}
+
+void
+replicate_set_audience(struct client *c, const uint32_t *relations, size_t n)
+{
+	bool owned = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct table_version *t = schema_table(relations[i]);
+
+		owned |= t != NULL && t->owned;
+	}
+	audience_unref(c->audience);
+	c->audience = audience_get(owned ? c->user_id : NULL, relations, n);
+}
+
+// ---- start and stop
+
+static void
+refuse_start(struct client *c, SatInStartReplicationResp__ReplicationError__Code code, const char *message)
+{
+	SatInStartReplicationResp response = SAT_IN_START_REPLICATION_RESP__INIT;
+	SatInStartReplicationResp__ReplicationError error = SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__INIT;
+
+	error.code = code;
+	error.message = (char *)(uintptr_t)message;
+	response.err = &error;
+	client_send(c, SAT_START_RESP, &response.base);
+	client_close(c, message);
+}
+
+/* One migration of the history, as a transaction at the position where the stream will start. */
+static void
+send_migration(struct client *c, const Migration *m, uint64_t position)
+{
+	Change change = CHANGE__INIT, *changes[] = { &change };
+	Transaction t = TRANSACTION__INIT;
+	struct record record = { .transaction = &t };
+	char origin[32];
+
+	if (m->n_ops == 0)
+		return;
+	for (size_t i = 0; i < m->n_tables; i++)
+		replicate_announce(c, schema_table(m->tables[i]->relation));
+	change.kind = CHANGE_KIND__MIGRATE;
+	change.migration = (Migration *)(uintptr_t)m;
+	snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, 1u);
+	t.position = position;
+	t.timestamp = m->timestamp;
+	t.origin = origin;
+	t.is_migration = true;
+	t.changes = changes;
+	t.n_changes = 1;
+	conn_send(c->conn, audience_encode(&record, c->audience, true, true, true));
+	audience_forget(&record);
+}
+
+static void
+start_stream(struct client *c, struct cursor from)
+{
+	SatInStartReplicationResp response = SAT_IN_START_REPLICATION_RESP__INIT;
+
+	client_send(c, SAT_START_RESP, &response.base);
+	c->cursor = from;
+	c->streaming = true;
+	c->n_announced = 0; /* the client forgets relations at every start */
+	c->in_transaction = false;
+	if (c->audience == NULL)
+		replicate_set_audience(c, NULL, 0);
+}
+
+static void
+start_afresh(struct client *c, long after_version)
+{
+	size_t n;
+	const struct migration *migrations = schema_migrations(&n);
+	uint64_t position = stream_end();
+
+	start_stream(c, (struct cursor){ position, WHOLE });
+	for (size_t i = (size_t)(after_version + 1); i < n; i++)
+		send_migration(c, migrations[i].def, position);
+}
+
+static void
+resume(struct client *c, const SatInStartReplicationReq *request, uint64_t position)
+{
+	char message[200];
+	const char *unknown = subscribe_resume(c, request->subscription_ids, request->n_subscription_ids);
+
+	if (unknown != NULL) {
+		snprintf(message, sizeof message, "Unknown subscription: %.*s%s", strlen(unknown) > 128 ? 126 : 128,
+		    unknown, strlen(unknown) > 128 ? "..." : "");
+		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__SUBSCRIPTION_NOT_FOUND, message);
+		return;
+	}
+	start_stream(c, (struct cursor){ position, WHOLE });
+}
+
+void
+replicate_start(struct client *c, const SatInStartReplicationReq *request)
+{
+	bool has_version = request->presence_case == SAT_IN_START_REPLICATION_REQ__PRESENCE_SCHEMA_VERSION;
+	long version = has_version ? schema_version_index(request->schema_version) : -1;
+	uint64_t life = 0, position = 0;
+	char message[300];
+
+	if (has_version && version < 0) {
+		snprintf(message, sizeof message, "Unknown schema version: \"%.200s\"", request->schema_version);
+		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__UNKNOWN_SCHEMA_VSN, message);
+	} else if (request->lsn.len == 0 && request->n_subscription_ids > 0) {
+		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__INVALID_POSITION,
+		    "Cannot resume subscriptions for a first-time client");
+	} else if (request->lsn.len == 0) {
+		start_afresh(c, version);
+	} else if (!position_parse(request->lsn.data, request->lsn.len, &life, &position)) {
+		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__MALFORMED_LSN,
+		    "Could not validate start replication request");
+	} else if (life != stream_life() || position + 1 < stream_first() || position > stream_end()) {
+		ForgetSubscriptions forget = FORGET_SUBSCRIPTIONS__INIT;
+
+		forget.client_id = c->id;
+		peer_send(upstream_log(), FRAME__BODY_FORGET_SUBSCRIPTIONS, &forget);
+		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__BEHIND_WINDOW,
+		    "Cannot catch up to the server's current state");
+	} else {
+		resume(c, request, position);
+	}
+	if (c->streaming) {
+		subscribe_started(c);
+		accept_moved(c);
+		replicate_pump(c);
+	}
+}
+
+void
+replicate_stop(struct client *c)
+{
+	SatInStopReplicationResp response = SAT_IN_STOP_REPLICATION_RESP__INIT;
+
+	c->streaming = false;
+	client_send(c, SAT_STOP_RESP, &response.base);
+}
+
+// ---- the stream
+
+/* Relations that the record's visible changes use, before the frame that uses them. */
+static void
+announce_for(struct client *c, const Transaction *t)
+{
+	for (size_t i = 0; i < t->n_changes; i++) {
+		const Change *change = t->changes[i];
+
+		if (change->kind == CHANGE_KIND__MIGRATE) {
+			for (size_t k = 0; k < change->migration->n_tables; k++)
+				replicate_announce(
+				    c, schema_table_at(change->migration->tables[k]->relation, t->position));
+		} else if (audience_view(c->audience, change) != VIEW_NONE) {
+			const struct table_version *v = schema_table_at(change->relation, t->position);
+
+			if (v != NULL)
+				replicate_announce(c, v);
+		}
+	}
+}
+
+static void
+send_record(struct client *c, struct record *record)
+{
+	const Transaction *t = record->transaction;
+	bool own = strcmp(t->origin, c->id) == 0;
+	/* A begin that nothing may follow is sent for the author's sake only; a commit closes what was begun. */
+	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
+	struct chunk *chunk = audience_encode(record, c->audience, !c->in_transaction, t->last, force);
+
+	if (chunk != NULL) {
+		announce_for(c, t);
+		conn_send(c->conn, chunk);
+		c->in_transaction = !t->last;
+	}
+	c->cursor = cursor_after(record);
+	if (own && t->last)
+		accept_echoed(c, &t->client_lsn);
+}
+
+void
+replicate_pump(struct client *c)
+{
+	struct record *record;
+
+	while (c->state == CLIENT_IN && c->streaming && !c->held && conn_pending(c->conn) < gateway_client_buffer()) {
+		if (!c->in_transaction && subscribe_deliver_at(c))
+			return;
+		switch (stream_next(&c->cursor, &record)) {
+		case STREAM_RECORD:
+			send_record(c, record);
+			break;
+		case STREAM_GONE:
+			client_fail(c, SAT_ERROR_RESP__ERROR_CODE__REPLICATION_FAILED,
+			    "it fell behind what the log still holds");
+			return;
+		case STREAM_END:
+		case STREAM_WAIT:
+			accept_moved(c);
+			return;
+		}
+	}
+}
+
+void
+replicate_echo_empty(struct client *c, uint64_t timestamp)
+{
+	Transaction t = TRANSACTION__INIT;
+	struct record record = { .transaction = &t };
+
+	t.position = c->cursor.position;
+	t.timestamp = timestamp;
+	t.origin = c->id;
+	conn_send(c->conn, audience_encode(&record, c->audience, true, true, true));
+	audience_forget(&record);
+}

@@ -1,0 +1,41 @@
+/*
+ * The schema as the log tells it: every migration, and every electrified table as it was at each position.
+ * A client that catches up is told the table as it was then.
+ */
+#ifndef WS_GATEWAY_SCHEMA_H
+#define WS_GATEWAY_SCHEMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "chunk.h"
+#include "pipeline.pb-c.h"
+
+struct table_version {
+	struct table_version *older;
+	uint64_t position;      /* of the migration that made it */
+	const Table *def;
+	bool owned;             /* has a column electric_user_id */
+	struct chunk *relation; /* its SatRelation */
+};
+
+struct migration {
+	const Migration *def;
+};
+
+void schema_clear(void);
+/* Adds a copy. A migration that is there already (same position and version) is ignored. */
+void schema_add(const Migration *migration);
+
+/* All migrations in order. */
+const struct migration *schema_migrations(size_t *n);
+/* Index of a version among them, or -1. */
+long schema_version_index(const char *version);
+
+/* The table as it was at `position`; NULL: not electrified then. */
+const struct table_version *schema_table_at(uint32_t relation, uint64_t position);
+const struct table_version *schema_table(uint32_t relation);
+/* An electrified table of schema public by name; NULL: none. */
+const struct table_version *schema_find(const char *name);
+
+#endif
