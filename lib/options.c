@@ -85,6 +85,24 @@ parse_number(const char *text, bool bytes, bool seconds, uint64_t max, uint64_t 
 	return true;
 }
 
+/* A copy for ever: one that a flag has replaced stays known too, so that it is no leak. */
+static char *
+keep(const char *text)
+{
+	struct kept {
+		struct kept *next;
+		char text[];
+	};
+	static struct kept *all;
+	size_t n = strlen(text) + 1;
+	struct kept *k = xmalloc(sizeof *k + n);
+
+	memcpy(k->text, text, n);
+	k->next = all;
+	all = k;
+	return k->text;
+}
+
 /* Sets the target from text; false when the text does not fit the type. */
 static bool
 assign(const struct option_def *o, const char *text)
@@ -93,7 +111,7 @@ assign(const struct option_def *o, const char *text)
 
 	switch (o->type) {
 	case OPT_STRING:
-		*(char **)o->target = xstrdup(text);
+		*(char **)o->target = keep(text);
 		return true;
 	case OPT_BOOL:
 		*(bool *)o->target = true;

@@ -175,17 +175,20 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 		peer_accept(fd, &self->peers);
 }
 
-/* The control socket: leyden's if it handed one over, else our own in the run directory. */
+/* The control socket: leyden's if it handed one over, else our own in the run directory. 0, or the exit code. */
 static int
 listen_control(void)
 {
 	static ev_io io;
 	int fd = fd_from_environment(SERVICE_SOCKET_FD);
 
-	if (fd < 0 && rundir_make(run_dir) == 0)
+	if (fd < 0) {
+		if (rundir_make(run_dir) != 0)
+			return EX_CONFIG;
 		fd = rundir_listen(name);
+	}
 	if (fd < 0)
-		return -1;
+		return EX_OSERR;
 	ev_io_init(&io, on_accept, fd, EV_READ);
 	ev_io_start(loop(), &io);
 	return 0;
@@ -241,10 +244,7 @@ service_run(const struct service *service, int argc, char **argv)
 		self->check(false);
 
 	watch_signals();
-	if (listen_control() != 0)
-		return EX_OSERR;
-	code = service->open();
-	if (code != 0)
+	if ((code = listen_control()) != 0 || (code = service->open()) != 0)
 		return code;
 	ev_run(loop(), 0);
 	log_info("stopped", "%s", "");

@@ -1,0 +1,363 @@
+/* One transaction of Postgres on its way into the log: collecting its changes. */
+#include "fold.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "fold_state.h"
+#include "log.h"
+#include "pgtext.h"
+#include "xalloc.h"
+
+#define FIRST_ROWS  64 /* buckets of a section's rows; always a power of two */
+#define PG_EPOCH_MS INT64_C(946684800000)
+
+struct fold_state fold;
+
+void
+fold_drop_rows(struct section *s)
+{
+	free(s->rows);
+	s->rows = NULL;
+}
+
+void
+fold_reset(void)
+{
+	for (struct section *s = fold.first; s != NULL; s = s->next)
+		fold_drop_rows(s);
+	arena_reset(&fold.arena);
+	fold.first = fold.last = fold.at = NULL;
+	fold.next = NULL;
+	fold.version = NULL;
+	fold.committed = fold.migrated = false;
+	fold.part = 0;
+	fold.n_changes = 0;
+}
+
+static struct section *
+add_section(const ClientTransaction *mark)
+{
+	struct section *s = arena_zalloc(&fold.arena, sizeof *s);
+
+	s->mark = mark;
+	s->end = &s->first;
+	s->newest_ms = -1;
+	if (fold.last != NULL)
+		fold.last->next = s;
+	else
+		fold.first = s;
+	fold.last = s;
+	return s;
+}
+
+void
+fold_begin(unsigned instance, uint64_t xid, int64_t time_us)
+{
+	fold_reset();
+	fold.instance = instance;
+	fold.xid = xid;
+	fold.commit_ms = time_us / 1000 + PG_EPOCH_MS;
+	add_section(NULL);
+}
+
+uint64_t
+fold_changes(void)
+{
+	return fold.n_changes;
+}
+
+// ---- rows
+
+static uint64_t
+hash_keys(uint32_t table, const struct sat_value *keys, unsigned n)
+{
+	uint64_t h = table;
+
+	for (unsigned i = 0; i < n; i++)
+		h = XXH3_64bits_withSeed(keys[i].text != NULL ? keys[i].text : (const uint8_t *)"", keys[i].len, h);
+	return h;
+}
+
+static bool
+same_value(const struct sat_value *a, const struct sat_value *b)
+{
+	return a->len == b->len && (a->text == NULL) == (b->text == NULL) &&
+	    (a->len == 0 || memcmp(a->text, b->text, a->len) == 0);
+}
+
+static bool
+same_keys(const struct row *r, uint64_t hash, uint32_t table, const struct sat_value *keys, unsigned n)
+{
+	if (r->hash != hash || r->table != table || r->n_keys != n)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!same_value(&r->keys[i], &keys[i]))
+			return false;
+	return true;
+}
+
+static void
+grow_rows(struct section *s)
+{
+	size_t n = s->n_buckets == 0 ? FIRST_ROWS : s->n_buckets * 2;
+	struct row **rows = xcalloc(n, sizeof *rows);
+
+	for (size_t i = 0; i < s->n_buckets; i++) {
+		for (struct row *r = s->rows[i], *next; r != NULL; r = next) {
+			next = r->next;
+			r->next = rows[r->hash & (n - 1)];
+			rows[r->hash & (n - 1)] = r;
+		}
+	}
+	free(s->rows);
+	s->rows = rows;
+	s->n_buckets = n;
+}
+
+/* The row with these keys in the last section; `keys` are in the arena. */
+static struct row *
+find_row(uint32_t table, const struct sat_value *keys, unsigned n)
+{
+	struct section *s = fold.last;
+	uint64_t hash = hash_keys(table, keys, n);
+	struct row *r;
+
+	if (s->n_rows >= s->n_buckets)
+		grow_rows(s);
+	for (r = s->rows[hash & (s->n_buckets - 1)]; r != NULL; r = r->next)
+		if (same_keys(r, hash, table, keys, n))
+			return r;
+	r = arena_zalloc(&fold.arena, sizeof *r);
+	*r = (struct row){ .hash = hash, .table = table, .keys = keys, .n_keys = n };
+	r->next = s->rows[hash & (s->n_buckets - 1)];
+	s->rows[hash & (s->n_buckets - 1)] = r;
+	s->n_rows++;
+	return r;
+}
+
+static struct row *
+row_of(const struct table_def *def, const struct sat_value *values)
+{
+	struct sat_value *keys = arena_alloc(&fold.arena, def->n_keys * sizeof *keys);
+
+	for (unsigned k = 0; k < def->n_keys; k++)
+		keys[k] = values[def->keys[k]];
+	return find_row(def->oid, keys, def->n_keys);
+}
+
+// ---- collecting
+
+static struct sat_value
+keep_value(const struct pgo_value *v)
+{
+	struct sat_value out = { NULL, 0 };
+
+	if (v->text != NULL) {
+		out.text = arena_dup(&fold.arena, v->text, v->len);
+		out.len = v->len;
+	}
+	return out;
+}
+
+/* A tuple in the order of the definition. What Postgres left out because it did not change is the old row's. */
+static struct sat_value *
+keep_tuple(struct relation *rel, const struct pgo_tuple *tuple, const struct sat_value *old)
+{
+	const unsigned *map = catalog_map(rel);
+	struct sat_value *values = arena_zalloc(&fold.arena, rel->def->n_columns * sizeof *values);
+
+	for (unsigned i = 0; i < rel->def->n_columns; i++) {
+		if (map[i] >= tuple->n)
+			continue;
+		if (!tuple->values[map[i]].unchanged)
+			values[i] = keep_value(&tuple->values[map[i]]);
+		else if (old != NULL)
+			values[i] = old[i];
+	}
+	return values;
+}
+
+static struct change *
+add_change(ChangeKind kind, const struct table_def *def)
+{
+	struct change *c = arena_zalloc(&fold.arena, sizeof *c);
+
+	c->kind = kind;
+	c->def = def;
+	c->relation = def->oid;
+	*fold.last->end = c;
+	fold.last->end = &c->next;
+	fold.n_changes++;
+	return c;
+}
+
+static void
+collect_row(struct relation *rel, enum pgo_kind kind, const struct pgo_row *row)
+{
+	const struct sat_value *old = NULL, *now = NULL;
+	struct row *old_row = NULL, *now_row = NULL;
+	struct change *c;
+
+	if (rel->def == NULL || rel->columns == NULL)
+		return;
+	if (row->old_kind != 0) {
+		old = keep_tuple(rel, &row->old, NULL);
+		old_row = row_of(rel->def, old);
+	}
+	if (kind != PGO_DELETE) {
+		now = keep_tuple(rel, &row->row, old);
+		now_row = row_of(rel->def, now);
+	}
+	if (kind == PGO_UPDATE && (old_row == NULL || old_row == now_row)) {
+		c = add_change(CHANGE_KIND__UPDATE, rel->def);
+		c->row = now_row;
+		c->now = now;
+		c->old = old;
+		return;
+	}
+	if (kind != PGO_INSERT && old != NULL) {
+		c = add_change(CHANGE_KIND__DELETE, rel->def);
+		c->row = old_row;
+		c->old = old;
+	}
+	if (kind != PGO_DELETE) {
+		c = add_change(CHANGE_KIND__INSERT, rel->def);
+		c->row = now_row;
+		c->now = now;
+	}
+}
+
+static bool
+collect_shadow(const struct relation *rel, const struct pgo_tuple *tuple)
+{
+	unsigned at = rel->columns != NULL ? catalog_tuple_column(rel, "_tags") : NO_COLUMN;
+	struct pgtext_tag *tags;
+	struct sat_value *keys;
+	struct row *r;
+	unsigned n_keys = 0;
+	size_t n;
+
+	if (at >= tuple->n || tuple->values[at].text == NULL)
+		return true;
+	if (!pgtext_tags(&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
+		log_error("tags-unreadable", "table=%u", rel->table);
+		return false;
+	}
+	/* The key columns come first, in their order. */
+	keys = arena_alloc(&fold.arena, tuple->n * sizeof *keys);
+	for (unsigned i = 0; i < tuple->n && i < rel->n_columns && rel->columns[i][0] == 'k'; i++)
+		keys[n_keys++] = keep_value(&tuple->values[i]);
+	r = find_row(rel->table, keys, n_keys);
+	r->has_tags = true;
+	r->n_tags = n;
+	r->tags = arena_alloc(&fold.arena, n * sizeof *r->tags);
+	for (size_t i = 0; i < n; i++) {
+		r->tags[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
+		if (tags[i].source == NULL && tags[i].ms > fold.last->newest_ms)
+			fold.last->newest_ms = tags[i].ms;
+	}
+	return true;
+}
+
+static const char *
+column_text(const struct relation *rel, const struct pgo_tuple *tuple, const char *name)
+{
+	unsigned at = catalog_tuple_column(rel, name);
+
+	if (at >= tuple->n || tuple->values[at].text == NULL)
+		return NULL;
+	return arena_strndup(&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len);
+}
+
+static bool
+collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
+{
+	const char *id = column_text(rel, tuple, "id"), *version = column_text(rel, tuple, "version");
+	const char *txts = column_text(rel, tuple, "txts"), *definition = column_text(rel, tuple, "definition");
+	const struct table_def *def;
+	struct relation *table;
+	int64_t ms;
+
+	if (id == NULL || version == NULL || txts == NULL || definition == NULL ||
+	    !pgtext_timestamp_ms(txts, strlen(txts), &ms)) {
+		log_error("ddl-command-unreadable", "id=%s", id != NULL ? id : "?");
+		return false;
+	}
+	/* The log began with it. */
+	if (catalog_is_known(version))
+		return true;
+	def = catalog_add(strtoll(id, NULL, 10), version, (uint64_t)ms, definition);
+	if (def == NULL)
+		return true;
+	table = catalog_relation(def->oid);
+	if (table == NULL) {
+		catalog_add_shadow(def->oid, 0);
+		table = catalog_relation(def->oid);
+	}
+	table->def = def;
+	if (fold.version == NULL) {
+		add_change(CHANGE_KIND__MIGRATE, def);
+		fold.version = def->version;
+		fold.last->is_migration = true;
+	}
+	return true;
+}
+
+bool
+fold_row(enum pgo_kind kind, const struct pgo_row *row)
+{
+	struct relation *rel = catalog_relation(row->relation);
+	const char *table, *shadow;
+
+	if (rel == NULL || fold.last == NULL)
+		return true;
+	switch (rel->role) {
+	case RELATION_TABLE:
+		collect_row(rel, kind, row);
+		break;
+	case RELATION_SHADOW:
+		return kind == PGO_DELETE || collect_shadow(rel, &row->row);
+	case RELATION_DDL:
+		return kind != PGO_INSERT || collect_ddl(rel, &row->row);
+	case RELATION_ELECTRIFIED:
+		if (kind != PGO_INSERT)
+			break;
+		table = column_text(rel, &row->row, "oid");
+		shadow = column_text(rel, &row->row, "shadow");
+		if (table != NULL && shadow != NULL)
+			catalog_add_shadow((uint32_t)strtoul(table, NULL, 10), (uint32_t)strtoul(shadow, NULL, 10));
+		break;
+	case RELATION_OTHER:
+		break;
+	}
+	return true;
+}
+
+bool
+fold_mark(const struct pgo_message *message)
+{
+	ClientTransaction *mark =
+	    client_transaction__unpack(arena_pb(&fold.arena), message->len, message->content);
+
+	if (mark == NULL || fold.last == NULL) {
+		log_error("mark-unreadable", "bytes=%" PRIu32, message->len);
+		return false;
+	}
+	add_section(mark);
+	return true;
+}
+
+void
+fold_truncate(const struct pgo_truncate *truncate)
+{
+	for (uint32_t i = 0; i < truncate->n; i++) {
+		const struct relation *rel = catalog_relation(be32_get(truncate->relations + i * 4));
+
+		if (rel != NULL && rel->role == RELATION_TABLE && rel->def != NULL)
+			log_warning("truncate", "table=%s.%s error=%s", rel->def->table->schema,
+			    rel->def->table->name, log_quote("not passed on: clients keep the rows"));
+	}
+}

@@ -1,0 +1,37 @@
+/*
+ * One transaction of Postgres on its way into the log.
+ *
+ * Its changes are collected until the commit; only then the tags of its rows are final, since a shadow row may be
+ * written after the row, and several times. Then it leaves as Transactions: one for what Postgres itself wrote, one for
+ * each client's transaction that was applied in it, each in parts of a bounded size. Memory is that of the changes,
+ * once.
+ */
+#ifndef LEYDEN_FOLD_H
+#define LEYDEN_FOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "catalog.h"
+#include "pgoutput.h"
+
+/* Forgets the transaction that is being collected or taken out. */
+void fold_reset(void);
+void fold_begin(unsigned instance, uint64_t xid, int64_t time_us);
+/* False, with a log line: the message is not as it must be, the stream cannot go on. */
+bool fold_row(enum pgo_kind kind, const struct pgo_row *row);
+bool fold_mark(const struct pgo_message *message);
+void fold_truncate(const struct pgo_truncate *truncate);
+/* The commit has come: what was collected can be taken out. */
+void fold_commit(uint64_t end_lsn);
+
+/* There is something to take out. */
+bool fold_pending(void);
+/* Appends the next Transaction, packed, to b, which is empty; false: there is none left. */
+bool fold_take(struct buf *b);
+/* The changes of rows that have been collected since fold_begin(). */
+uint64_t fold_changes(void);
+
+#endif

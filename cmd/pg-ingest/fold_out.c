@@ -1,0 +1,196 @@
+/* One transaction of Postgres on its way into the log: taking it out as Transactions. */
+#include "fold.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fold_state.h"
+#include "pbwire.h"
+
+#define PART (256 * 1024) /* bytes of changes in one part, but for one longer change */
+
+static struct arena scratch; /* of the change that is being packed */
+
+/*
+ * Changes after the transaction's migration are told in the columns that the migration leaves, even between two of its
+ * statements: those are what clients know by then.
+ */
+static const struct table_def *
+def_to_tell(const struct change *c)
+{
+	const struct relation *rel = catalog_relation(c->relation);
+
+	return fold.migrated && rel != NULL && rel->def != NULL && strcmp(rel->def->version, fold.version) == 0 ? rel->def :
+													      c->def;
+}
+
+static const struct sat_value *
+in_columns_of(const struct table_def *to, const struct table_def *from, const struct sat_value *values)
+{
+	struct sat_value *out;
+
+	if (to == from || values == NULL)
+		return values;
+	out = arena_zalloc(&scratch, to->n_columns * sizeof *out);
+	for (unsigned i = 0; i < to->n_columns; i++)
+		for (unsigned k = 0; k < from->n_columns; k++)
+			if (from->table->columns[k]->num == to->table->columns[i]->num)
+				out[i] = values[k];
+	return out;
+}
+
+static void
+choose_tags(const struct change *c, char ***tags, size_t *n)
+{
+	*tags = NULL;
+	*n = 0;
+	if (c->kind == CHANGE_KIND__DELETE)
+		return;
+	if (c->row->has_tags) {
+		*tags = c->row->tags;
+		*n = c->row->n_tags;
+		return;
+	}
+	/* Written with the triggers off: by another replication into this Postgres. */
+	*tags = arena_alloc(&scratch, sizeof **tags);
+	(*tags)[0] = arena_printf(&scratch, SAT_POSTGRES_ORIGIN "@%" PRId64, fold.instance, fold.commit_ms);
+	*n = 1;
+}
+
+static void
+pack_row(const struct change *c, struct buf *out)
+{
+	static const enum sat_op ops[] = { [CHANGE_KIND__INSERT] = SAT_INSERT,
+		[CHANGE_KIND__UPDATE] = SAT_UPDATE,
+		[CHANGE_KIND__DELETE] = SAT_DELETE };
+	const struct table_def *def = def_to_tell(c);
+	const struct sat_value *now = in_columns_of(def, c->def, c->now), *old = in_columns_of(def, c->def, c->old);
+	const struct sat_value *owner;
+	ProtobufCBinaryData op;
+	char **tags;
+	size_t n_tags;
+
+	choose_tags(c, &tags, &n_tags);
+	op = sat_op_pack(&scratch, ops[c->kind], c->relation, now, old, def->n_columns, tags, n_tags);
+	pb_put_uint(out, 1, c->kind);
+	pb_put_uint(out, 2, c->relation);
+	pb_put_bytes(out, 3, op.data, op.len);
+	if (def->owner == NO_COLUMN)
+		return;
+	pb_put_uint(out, 4, 1);
+	owner = c->kind == CHANGE_KIND__DELETE ? &old[def->owner] : &now[def->owner];
+	if (owner->len > 0)
+		pb_put_bytes(out, 5, owner->text, owner->len);
+	if (c->kind == CHANGE_KIND__UPDATE && old != NULL && old[def->owner].len > 0)
+		pb_put_bytes(out, 6, old[def->owner].text, old[def->owner].len);
+}
+
+static void
+pack_migration(struct buf *out)
+{
+	Migration *m = catalog_migration(&scratch, fold.version);
+	size_t n = migration__get_packed_size(m);
+	uint8_t *bytes = arena_alloc(&scratch, n);
+
+	migration__pack(m, bytes);
+	pb_put_uint(out, 1, CHANGE_KIND__MIGRATE);
+	pb_put_bytes(out, 7, bytes, n);
+	fold.migrated = true;
+}
+
+static bool
+is_told(const struct section *s)
+{
+	return s->mark != NULL || s->first != NULL;
+}
+
+/* The next section that becomes a Transaction, from s on. */
+static struct section *
+next_told(struct section *s)
+{
+	while (s != NULL && !is_told(s))
+		s = s->next;
+	return s;
+}
+
+void
+fold_commit(uint64_t end_lsn)
+{
+	fold.end_lsn = end_lsn;
+	fold.committed = true;
+	for (struct section *s = fold.first; s != NULL; s = s->next)
+		fold_drop_rows(s);
+	fold.at = next_told(fold.first);
+	fold.next = fold.at != NULL ? fold.at->first : NULL;
+	fold.part = 0;
+	if (fold.version != NULL)
+		catalog_know(fold.version);
+}
+
+bool
+fold_pending(void)
+{
+	return fold.committed && fold.at != NULL;
+}
+
+static void
+put_head(struct buf *b, const struct section *s, bool last)
+{
+	char origin[32];
+
+	pb_put_uint(b, 2, fold.part);
+	pb_put_uint(b, 3, last);
+	pb_put_uint(b, 4, fold.instance);
+	pb_put_uint(b, 5, fold.xid);
+	pb_put_uint(b, 6, fold.end_lsn);
+	if (s->mark != NULL) {
+		pb_put_uint(b, 7, s->mark->timestamp);
+		pb_put_bytes(b, 8, s->mark->client_id, strlen(s->mark->client_id));
+		if (s->mark->lsn.len > 0)
+			pb_put_bytes(b, 9, s->mark->lsn.data, s->mark->lsn.len);
+	} else {
+		snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, fold.instance);
+		pb_put_uint(b, 7, (uint64_t)(s->newest_ms >= 0 ? s->newest_ms : fold.commit_ms));
+		pb_put_bytes(b, 8, origin, strlen(origin));
+	}
+	pb_put_uint(b, 10, s->is_migration);
+}
+
+bool
+fold_take(struct buf *b)
+{
+	struct section *s = fold.at, *after;
+	struct buf changes = { 0 }, one = { 0 };
+	bool last;
+
+	if (!fold_pending())
+		return false;
+	while (fold.next != NULL && changes.len < PART) {
+		arena_reset(&scratch);
+		if (fold.next->kind == CHANGE_KIND__MIGRATE)
+			pack_migration(&one);
+		else
+			pack_row(fold.next, &one);
+		pb_put_bytes(&changes, 11, buf_data(&one), one.len);
+		buf_take(&one, one.len);
+		fold.next = fold.next->next;
+	}
+	last = fold.next == NULL;
+	after = last ? next_told(s->next) : s;
+	put_head(b, s, last);
+	buf_put(b, buf_data(&changes), changes.len);
+	if (last && after == NULL)
+		pb_put_uint(b, 12, 1);
+	buf_clear(&changes);
+	buf_clear(&one);
+	fold.part++;
+	if (last) {
+		fold.at = after;
+		fold.next = after != NULL ? after->first : NULL;
+		fold.part = 0;
+	}
+	if (fold.at == NULL)
+		fold_reset();
+	return true;
+}

@@ -1,0 +1,63 @@
+/* What fold.c collects and fold_out.c takes out; for these two only. */
+#ifndef LEYDEN_FOLD_STATE_H
+#define LEYDEN_FOLD_STATE_H
+
+#include "arena.h"
+#include "catalog.h"
+#include "pipeline.pb-c.h"
+#include "satellite.h"
+
+/* A row that a section writes, known by its table and primary key. */
+struct row {
+	uint64_t hash;
+	uint32_t table;
+	unsigned n_keys;
+	const struct sat_value *keys;
+	char **tags;
+	size_t n_tags;
+	bool has_tags; /* its shadow row was written */
+	struct row *next;
+};
+
+struct change {
+	ChangeKind kind;
+	uint32_t relation;
+	const struct table_def *def; /* that now and old are in the order of */
+	struct row *row;
+	const struct sat_value *now, *old;
+	struct change *next;
+};
+
+/* What one author wrote: Postgres itself (no mark), or a client's transaction. */
+struct section {
+	const ClientTransaction *mark;
+	struct change *first, **end;
+	struct row **rows;
+	size_t n_rows, n_buckets;
+	int64_t newest_ms; /* of the tags that Postgres gave, -1: none */
+	bool is_migration;
+	struct section *next;
+};
+
+struct fold_state {
+	struct arena arena;
+	unsigned instance;
+	uint64_t xid, end_lsn;
+	int64_t commit_ms;
+	uint64_t n_changes;
+	struct section *first, *last;
+	const char *version; /* of its migration; NULL: none */
+	bool committed;
+	/* taking out */
+	struct section *at;
+	struct change *next;
+	uint32_t part;
+	bool migrated; /* the migration has been taken out */
+};
+
+extern struct fold_state fold;
+
+/* The rows of a section have found their tags. */
+void fold_drop_rows(struct section *s);
+
+#endif

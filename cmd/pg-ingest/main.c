@@ -1,0 +1,101 @@
+/*
+ * pg-ingest: what happens in Postgres, into the log. Installs the schema "electric", streams one logical replication
+ * slot, and appends each transaction to log-store with the tags of its rows folded in.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "exits.h"
+#include "log.h"
+#include "pg.h"
+#include "service.h"
+#include "startup.h"
+#include "stream.h"
+#include "xalloc.h"
+
+#define SLOT "electric_replication_out"
+
+static char *database_url, *slot;
+static bool to_stdout;
+
+static const struct option_def options[] = {
+	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1, 1 },
+	{ "slot", NULL, OPT_STRING, &slot, NULL, "replication slot (" SLOT ", with _N for instance N)", 0, 0 },
+	{ "stdout", NULL, OPT_BOOL, &to_stdout, NULL, "print changes from now on as text, with a slot of its own", 0, 0 },
+	{ 0 },
+};
+
+static void
+check(bool to_print)
+{
+	const char *error = database_url != NULL ? pg_url_error(database_url) : NULL;
+
+	(void)to_print;
+	if (error != NULL)
+		service_config_error("DATABASE_URL", "%s", error);
+}
+
+static int
+open_ingest(void)
+{
+	if (slot == NULL)
+		slot = service_instance() > 1 ? xasprintf(SLOT "_%u", service_instance()) : xstrdup(SLOT);
+	startup_open(database_url, slot, service_instance());
+	return 0;
+}
+
+/* --stdout: without a control socket, so that it can run beside the service. */
+static int
+command(int argc, char **argv)
+{
+	if (argc > 0) {
+		fprintf(stderr, "pg-ingest: unexpected argument: %s\n", argv[0]);
+		return EX_USAGE;
+	}
+	if (!to_stdout)
+		return -1;
+	if (database_url == NULL)
+		service_config_error("DATABASE_URL", "is required");
+	check(false);
+	startup_open(database_url, NULL, service_instance());
+	ev_run(loop(), 0);
+	return EX_OK;
+}
+
+static void
+stop(void)
+{
+	startup_close();
+	service_exit(EX_OK);
+}
+
+static char *
+status(void)
+{
+	char *shown = pg_url_shown(database_url), *stream = stream_status();
+	char *json = xasprintf("\"postgres\":\"%s\",\"slot\":\"%s\",%s", shown, slot, stream);
+
+	free(shown);
+	free(stream);
+	return json;
+}
+
+static const struct handler no_handlers[] = { { 0 } };
+
+static const struct service pg_ingest = {
+	.name = "pg-ingest",
+	.summary = "Streams Postgres' changes into the log.",
+	.options = options,
+	.peers = { .handlers = no_handlers },
+	.command = command,
+	.check = check,
+	.open = open_ingest,
+	.stop = stop,
+	.status = status,
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_run(&pg_ingest, argc, argv);
+}

@@ -1,0 +1,65 @@
+-- The schema "electric": the type of a tag, the tables that Leyden keeps, and the publication that it streams.
+
+CREATE SCHEMA IF NOT EXISTS electric;
+
+-- A tag says who wrote and when: milliseconds since 1970, and a source that is NULL for this Postgres itself.
+-- Two tags compare as records do: by ms, then by source in byte order, NULL (Postgres) above every name.
+DO $$
+BEGIN
+    IF to_regtype('electric.tag') IS NULL THEN
+        CREATE TYPE electric.tag AS (ms bigint, source text COLLATE "C");
+    END IF;
+END
+$$;
+
+-- One row for each version of this schema that was installed; see the last file.
+CREATE TABLE IF NOT EXISTS electric.schema_version (
+    version      integer     PRIMARY KEY,
+    installed_at timestamptz NOT NULL DEFAULT transaction_timestamp()
+);
+
+-- The version that a transaction gave to its migration. The names of the constraints reach users as error texts.
+CREATE TABLE IF NOT EXISTS electric.migration_versions (
+    txid    xid8         NOT NULL,
+    txts    timestamptz  NOT NULL,
+    version varchar(255) NOT NULL,
+    CONSTRAINT migration_versions_pkey  PRIMARY KEY (txid, txts),
+    CONSTRAINT migration_unique_version UNIQUE (version),
+    CONSTRAINT migration_unique_fk      UNIQUE (txid, txts, version)
+);
+
+-- What a migration did to a table: a text for people, and the table as it is since then.
+CREATE TABLE IF NOT EXISTS electric.ddl_commands (
+    id         bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    txid       xid8         NOT NULL,
+    txts       timestamptz  NOT NULL,
+    version    varchar(255) NOT NULL,
+    query      text         NOT NULL,
+    definition jsonb        NOT NULL,
+    FOREIGN KEY (txid, txts, version) REFERENCES electric.migration_versions (txid, txts, version)
+);
+
+-- The tables that are synced. The oids are the truth, the names are as of the last electrify or refresh.
+CREATE TABLE IF NOT EXISTS electric.electrified (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schema_name text        NOT NULL,
+    table_name  text        NOT NULL,
+    oid         oid         NOT NULL UNIQUE,
+    shadow      oid         NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT transaction_timestamp(),
+    CONSTRAINT unique_table_name UNIQUE (schema_name, table_name)
+);
+
+-- How far each log of clients' transactions has been applied; written in the transaction that applies.
+CREATE TABLE IF NOT EXISTS electric.publish_progress (
+    id       text   PRIMARY KEY,
+    position bigint NOT NULL
+);
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'electric_publication') THEN
+        CREATE PUBLICATION electric_publication FOR TABLE electric.ddl_commands, electric.electrified;
+    END IF;
+END
+$$;

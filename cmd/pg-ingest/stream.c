@@ -1,0 +1,279 @@
+/* The replication stream. */
+#include "stream.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "fold.h"
+#include "log.h"
+#include "peer.h"
+#include "position.h"
+#include "sink.h"
+#include "xalloc.h"
+
+#define STATUS_EVERY 10.0 /* seconds; Postgres gives up after 60 of silence */
+#define PG_EPOCH     INT64_C(946684800)
+#define MARK         "electric"      /* what follows is a client's transaction */
+#define MEET         "electric.meet" /* somebody waits for the stream to come here */
+
+static struct pg *source; /* NULL: not streaming */
+static unsigned instance;
+static struct arena decoded;        /* of one message */
+static uint64_t after;              /* commits up to here are in the log */
+static uint64_t received, stored, confirmed;
+static uint64_t latest_xid;         /* with epoch: xids in the stream are near it */
+static uint64_t committing;         /* end of the commit that is being taken out of the fold */
+static bool inside, awaited;        /* in a transaction; one whose end somebody waits for */
+static uint64_t n_transactions, n_changes;
+static ev_timer timer;
+
+// ---- what is told to Postgres
+
+static void
+send_status(void)
+{
+	uint8_t message[34] = { 'r' };
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	be64_set(message + 1, received);
+	be64_set(message + 9, stored);
+	be64_set(message + 17, stored);
+	be64_set(message + 25, (uint64_t)((now.tv_sec - PG_EPOCH) * 1000000 + now.tv_nsec / 1000));
+	if (PQputCopyData(source->conn, (const char *)message, sizeof message) > 0)
+		confirmed = stored;
+	pg_flush(source);
+}
+
+static void
+on_timer(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	if (source != NULL)
+		send_status();
+}
+
+void
+stream_stored(uint64_t lsn)
+{
+	if (lsn <= stored)
+		return;
+	stored = lsn;
+	if (source == NULL)
+		return;
+	if (received < stored)
+		received = stored;
+	send_status();
+}
+
+// ---- what Postgres sends
+
+static uint64_t
+with_epoch(uint32_t xid)
+{
+	uint64_t full = latest_xid + (uint64_t)(int64_t)(int32_t)(xid - (uint32_t)latest_xid);
+
+	if (full > latest_xid)
+		latest_xid = full;
+	return full;
+}
+
+static void
+on_commit(const struct pgo_commit *commit)
+{
+	inside = false;
+	if (commit->end_lsn <= after) {
+		fold_reset();
+		return;
+	}
+	n_changes += fold_changes();
+	fold_commit(commit->end_lsn);
+	if (fold_pending()) {
+		n_transactions++;
+		committing = commit->end_lsn;
+		return;
+	}
+	fold_reset();
+	sink_passed(commit->end_lsn, awaited);
+}
+
+static bool
+on_message(const struct pgo_message *message)
+{
+	if (message->transactional && strcmp(message->prefix, MARK) == 0)
+		return fold_mark(message);
+	if (strcmp(message->prefix, MEET) == 0) {
+		if (message->transactional)
+			awaited = true;
+		else if (!inside)
+			sink_passed(message->lsn, true);
+	}
+	return true;
+}
+
+static bool
+on_change(const uint8_t *bytes, size_t n)
+{
+	struct pgo m;
+
+	arena_reset(&decoded);
+	if (!pgo_decode(&decoded, bytes, n, &m)) {
+		log_error("pgoutput-unreadable", "kind=%u bytes=%zu", n > 0 ? bytes[0] : 0, n);
+		return false;
+	}
+	switch (m.kind) {
+	case PGO_BEGIN:
+		inside = true;
+		awaited = false;
+		fold_begin(instance, with_epoch(m.begin.xid), m.begin.time);
+		return true;
+	case PGO_COMMIT:
+		on_commit(&m.commit);
+		return true;
+	case PGO_RELATION:
+		catalog_describe(&m.relation);
+		return true;
+	case PGO_INSERT:
+	case PGO_UPDATE:
+	case PGO_DELETE:
+		return fold_row(m.kind, &m.row);
+	case PGO_TRUNCATE:
+		fold_truncate(&m.truncate);
+		return true;
+	case PGO_MESSAGE:
+		return on_message(&m.message);
+	case PGO_ORIGIN:
+	case PGO_TYPE:
+		return true;
+	}
+	return true;
+}
+
+/* False: the stream cannot go on. */
+static bool
+on_copy_data(const uint8_t *p, size_t n)
+{
+	if (n >= 25 && p[0] == 'w') {
+		uint64_t start = be64_get(p + 1);
+
+		if (start > received)
+			received = start;
+		return on_change(p + 25, n - 25);
+	}
+	if (n >= 18 && p[0] == 'k') {
+		uint64_t end = be64_get(p + 1);
+
+		if (end > received)
+			received = end;
+		if (!inside)
+			sink_passed(end, p[17] != 0); /* it waits for us when it shuts down */
+		if (p[17] != 0)
+			send_status();
+		return true;
+	}
+	log_error("stream-unreadable", "kind=%u bytes=%zu", n > 0 ? p[0] : 0, n);
+	return false;
+}
+
+/* Moves what the fold holds to the sink; false: it has to wait for room. */
+static bool
+take_out(void)
+{
+	struct buf b = { 0 };
+
+	while (fold_pending()) {
+		if (sink_clogged()) {
+			buf_clear(&b);
+			return false;
+		}
+		fold_take(&b);
+		sink_put(&b);
+		buf_take(&b, b.len);
+		if (!fold_pending())
+			sink_committed(committing);
+	}
+	buf_clear(&b);
+	return true;
+}
+
+static void
+stream_over(struct pg *pg, PGresult *result)
+{
+	const char *why = PQresultErrorMessage(result);
+
+	pg_fail(pg, why[0] != '\0' ? why : "Postgres ended the stream");
+}
+
+void
+stream_pump(struct pg *pg)
+{
+	while (pg->conn != NULL) {
+		char *bytes = NULL;
+		int n;
+
+		if (!take_out() || sink_full()) {
+			pg_pause(pg);
+			break;
+		}
+		n = PQgetCopyData(pg->conn, &bytes, 1);
+		if (n == 0)
+			break;
+		if (n == -1) {
+			pg_copy_end(pg, stream_over);
+			break;
+		}
+		if (n < 0) {
+			pg_fail(pg, PQerrorMessage(pg->conn));
+			break;
+		}
+		if (!on_copy_data((const uint8_t *)bytes, (size_t)n))
+			pg_fail(pg, "what it sent cannot be used");
+		PQfreemem(bytes);
+	}
+	sink_flush();
+}
+
+void
+stream_room(void)
+{
+	if (source != NULL && !sink_full())
+		pg_resume(source);
+}
+
+void
+stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
+{
+	source = pg;
+	instance = number;
+	after = received = stored = confirmed = from;
+	latest_xid = next_xid;
+	inside = awaited = false;
+	fold_reset();
+	ev_timer_init(&timer, on_timer, STATUS_EVERY, STATUS_EVERY);
+	ev_timer_start(loop(), &timer);
+}
+
+void
+stream_stop(void)
+{
+	source = NULL;
+	ev_timer_stop(loop(), &timer);
+	fold_reset();
+	sink_abandon();
+}
+
+char *
+stream_status(void)
+{
+	char r[POSITION_TEXT], s[POSITION_TEXT], c[POSITION_TEXT];
+
+	pg_lsn_format(r, received);
+	pg_lsn_format(s, stored);
+	pg_lsn_format(c, confirmed);
+	return xasprintf("\"streaming\":%s,\"received\":\"%s\",\"stored\":\"%s\",\"confirmed\":\"%s\","
+			 "\"transactions\":%" PRIu64 ",\"changes\":%" PRIu64 ",\"in_flight_bytes\":%" PRIu64,
+	    source != NULL ? "true" : "false", r, s, c, n_transactions, n_changes, sink_in_flight());
+}

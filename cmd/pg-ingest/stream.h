@@ -1,0 +1,29 @@
+/*
+ * The replication stream: from START_REPLICATION on, what Postgres sends goes through the decoder and the fold to the
+ * sink, and what is safe there is told to Postgres.
+ */
+#ifndef LEYDEN_STREAM_H
+#define LEYDEN_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pg.h"
+
+/*
+ * Postgres has answered START_REPLICATION. `after`: the position that is safe already. `next_xid`: any xid of about
+ * now, with its epoch.
+ */
+void stream_start(struct pg *pg, unsigned instance, uint64_t after, uint64_t next_xid);
+/* The connection is gone. */
+void stream_stop(void);
+/* COPY data may have come, or there is room in the sink again. */
+void stream_pump(struct pg *pg);
+void stream_room(void);
+/* The sink has made this safe. */
+void stream_stored(uint64_t lsn);
+
+/* Members for the status; allocated. */
+char *stream_status(void);
+
+#endif

@@ -1,0 +1,10 @@
+/* Direct writes: clients' transactions go into Postgres over a connection of our own. */
+#ifndef PG_PUBLISH_DIRECT_H
+#define PG_PUBLISH_DIRECT_H
+
+/* Begins; goes on for ever, whatever becomes of Postgres or log-store. `url`: conninfo. */
+void direct_open(const char *url);
+/* Members of the status object; allocated. */
+char *direct_status(void);
+
+#endif

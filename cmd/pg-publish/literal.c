@@ -1,0 +1,128 @@
+/* Postgres' text forms of what a client's operation is applied with. */
+#include "literal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "satellite.h"
+
+static char own_origin[32];
+
+void
+literal_set_own_origin(unsigned instance)
+{
+	snprintf(own_origin, sizeof own_origin, SAT_POSTGRES_ORIGIN, instance);
+}
+
+/* Quoted as a field of a composite: its quotes and backslashes are doubled. */
+void
+literal_tag(struct buf *out, uint64_t ms, const char *origin)
+{
+	buf_printf(out, "(%" PRIu64 ",", ms);
+	if (strcmp(origin, own_origin) != 0) {
+		buf_puts(out, "\"");
+		for (const char *p = origin; *p != '\0'; p++) {
+			if (*p == '"' || *p == '\\')
+				buf_put(out, p, 1);
+			buf_put(out, p, 1);
+		}
+		buf_puts(out, "\"");
+	}
+	buf_puts(out, ")");
+}
+
+/* Quoted as an element of an array: quotes and backslashes get a backslash. */
+static void
+element(struct buf *out, const char *p, size_t n)
+{
+	buf_puts(out, "\"");
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == '"' || p[i] == '\\')
+			buf_puts(out, "\\");
+		buf_put(out, p + i, 1);
+	}
+	buf_puts(out, "\"");
+}
+
+void
+literal_tags(struct buf *out, char **tags, size_t n)
+{
+	struct buf tag = { 0 };
+	bool any = false;
+
+	buf_puts(out, "{");
+	for (size_t i = 0; i < n; i++) {
+		const char *at = strchr(tags[i], '@');
+		char *end;
+		uint64_t ms = at != NULL ? strtoull(at + 1, &end, 10) : 0;
+		char *origin;
+
+		if (at == NULL || at[1] < '0' || at[1] > '9' || *end != '\0' || ms > INT64_MAX)
+			continue;
+		origin = strndup(tags[i], (size_t)(at - tags[i]));
+		literal_tag(&tag, ms, origin != NULL ? origin : "");
+		free(origin);
+		if (any)
+			buf_puts(out, ",");
+		element(out, (const char *)buf_data(&tag), tag.len);
+		buf_take(&tag, tag.len);
+		any = true;
+	}
+	buf_puts(out, "}");
+	buf_clear(&tag);
+}
+
+static uint32_t
+greatest_num(const ClientOp *op)
+{
+	uint32_t max = 0;
+
+	for (size_t i = 0; i < op->n_values; i++)
+		if (op->values[i]->num > max)
+			max = op->values[i]->num;
+	return max;
+}
+
+static const Value *
+value_of(const ClientOp *op, uint32_t num)
+{
+	for (size_t i = 0; i < op->n_values; i++)
+		if (op->values[i]->num == num)
+			return op->values[i];
+	return NULL;
+}
+
+void
+literal_values(struct buf *out, const ClientOp *op)
+{
+	uint32_t max = greatest_num(op);
+
+	buf_puts(out, "{");
+	for (uint32_t num = 1; num <= max; num++) {
+		const Value *v = value_of(op, num);
+
+		if (num > 1)
+			buf_puts(out, ",");
+		if (v == NULL || v->null)
+			buf_puts(out, "NULL");
+		else
+			element(out, (const char *)v->text.data, v->text.len);
+	}
+	buf_puts(out, "}");
+}
+
+void
+literal_claims(struct buf *out, const ClientOp *op)
+{
+	uint32_t max = greatest_num(op);
+
+	buf_puts(out, "{");
+	for (uint32_t num = 1; num <= max; num++) {
+		const Value *v = value_of(op, num);
+
+		buf_printf(out, "%s%s", num > 1 ? "," : "", v == NULL ? "NULL" : v->claimed ? "t" : "f");
+	}
+	buf_puts(out, "}");
+}

@@ -1,0 +1,21 @@
+/* Postgres' text forms of what a client's operation is applied with. */
+#ifndef PG_PUBLISH_LITERAL_H
+#define PG_PUBLISH_LITERAL_H
+
+#include "buf.h"
+#include "pipeline.pb-c.h"
+
+/* All append to `out`, without a NUL. */
+
+/* electric.tag: (ms,"origin"); this Postgres itself has no origin there. */
+void literal_tag(struct buf *out, uint64_t ms, const char *origin);
+/* electric.tag[] from wire form, origin@ms; a tag that has not that form is left out. */
+void literal_tags(struct buf *out, char **tags, size_t n);
+/* text[] by attribute number: the values of an operation. */
+void literal_values(struct buf *out, const ClientOp *op);
+/* boolean[] by attribute number: true the column competes, false it does not, NULL the client did not send it. */
+void literal_claims(struct buf *out, const ClientOp *op);
+/* The name under which this Postgres' own writes have their tags. */
+void literal_set_own_origin(unsigned instance);
+
+#endif
