@@ -2,6 +2,7 @@
 #include "fold.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -13,6 +14,8 @@
 
 #define FIRST_ROWS  64 /* buckets of a section's rows; always a power of two */
 #define PG_EPOCH_MS INT64_C(946684800000)
+
+#define LARGE       (32 * 1024 * 1024) /* a transaction whose memory is given back to the system */
 
 struct fold_state fold;
 
@@ -26,9 +29,13 @@ fold_drop_rows(struct section *s)
 void
 fold_reset(void)
 {
+	bool large = fold.arena.total > LARGE;
+
 	for (struct section *s = fold.first; s != NULL; s = s->next)
 		fold_drop_rows(s);
 	arena_reset(&fold.arena);
+	if (large)
+		malloc_trim(0);
 	fold.first = fold.last = fold.at = NULL;
 	fold.next = NULL;
 	fold.version = NULL;

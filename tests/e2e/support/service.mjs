@@ -59,19 +59,17 @@ export class Service extends EventEmitter {
 		return `ws://${this.websocket}`
 	}
 
-	// The next line logged from now on that matches.
+	// The next line logged from now on that matches. Several lines may come in one turn: a listener sees them all.
 	async nextLine(pattern) {
-		const abort = new AbortController()
-		const found = async () => {
-			for (;;) {
-				const [line] = await once(this, 'line', { signal: abort.signal })
-				if (pattern.test(line)) return line
-			}
-		}
+		let listener
+		const found = new Promise((resolve) => {
+			listener = (line) => pattern.test(line) && resolve(line)
+			this.on('line', listener)
+		})
 		try {
-			return await within(timeout, `a log line like ${pattern}`, found())
+			return await within(timeout, `a log line like ${pattern}`, found)
 		} finally {
-			abort.abort()
+			this.off('line', listener)
 		}
 	}
 
