@@ -1,4 +1,4 @@
-# Leyden: build, test, run. The targets are the outside of the house; `make help` lists them.
+# Leyden: build, test, run.
 
 VERSION := 0.1.0
 TOOLS   := leyden pg-ingest pg-snapshot pg-publish log-store ws-gateway auth-check http-api
@@ -39,11 +39,8 @@ GEN_H    := $(GEN:.c=.h)
 LIB_OBJS := $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(wildcard lib/*.c)) $(GEN:.c=.o)
 BINS     := $(addprefix $(BUILD)/bin/,$(TOOLS))
 
-.PHONY: all compile help
+.PHONY: all compile
 all compile: $(BINS)
-
-help:
-	@sed -n 's/^\.PHONY: [a-z_-]* *## /&/p' Makefile | sed 's/^\.PHONY: //; s/ ## /\t/' | sort | column -ts "$$(printf '\t')"
 
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
@@ -80,3 +77,67 @@ $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 .SECONDARY:
+
+# ---- what a fresh machine needs
+
+.PHONY: deps demo run check tests start_dev_env stop_dev_env install uninstall clean
+deps:
+	@missing=$$(for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
+	case " $$missing " in *" nodejs "*) command -v node >/dev/null && missing=$$(echo $$missing | sed 's/\bnodejs\b//');; esac; \
+	case " $$missing " in *" npm "*) command -v npm >/dev/null && missing=$$(echo $$missing | sed 's/\bnpm\b//');; esac; \
+	if [ -z "$$(echo $$missing)" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "run as root: apt-get update && apt-get install -y $$(echo $$missing)" >&2; exit 77; fi; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
+
+# Each of these is one command on a fresh machine. The build is a make of its own: what deps installs is seen by it.
+demo: deps
+	@$(MAKE) --no-print-directory compile
+	@scripts/demo
+
+run: deps
+	@$(MAKE) --no-print-directory compile
+	@scripts/run
+
+check tests: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@scripts/check
+
+start_dev_env: deps
+	@scripts/dev_env start
+
+stop_dev_env:
+	@scripts/dev_env stop
+
+clean:
+	rm -rf $(BUILD)
+
+# ---- tests: each tests/unit/test_*.c and tests/integration/test_*.c is a program
+
+SUPPORT  := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/support/*.c))
+PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c tests/integration/test_*.c))
+
+# The objects of a tool that a unit test looks at.
+UNDER_test_jwt      := $(BUILD)/cmd/auth-check/jwt.o $(BUILD)/cmd/auth-check/signature.o
+UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
+
+.PHONY: test-programs
+test-programs: $(PROGRAMS)
+
+$(BUILD)/tests/%.o: tests/%.c $(GEN_H)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"; $(CC) $(CFLAGS) $(CPPFLAGS) -DTEST_BIN='"$(BUILD)/bin"' -Itests/support \
+		$(foreach t,$(TOOLS),-Icmd/$t) -MMD -MP -c -o $@ $<
+
+.SECONDEXPANSION:
+$(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(UNDER_$$(notdir $$*)) $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lcrypto $(LIBS_common)
+
+# ---- install
+
+install: compile
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(TOOLS)) $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))

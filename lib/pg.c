@@ -88,8 +88,8 @@ on_timeout(struct ev_loop *l, ev_timer *w, int events)
 }
 
 void
-pg_init(struct pg *pg, const char *url, const char *application, bool replication, const struct pg_hooks *hooks,
-    void *data)
+pg_init(struct pg *pg, const char *url, const char *application, bool replication,
+    const struct pg_hooks *hooks, void *data)
 {
 	memset(pg, 0, sizeof *pg);
 	pg->url = url;
@@ -106,9 +106,11 @@ void
 pg_open(struct pg *pg)
 {
 	/* What stands before dbname is a default that the URL may override. */
-	const char *names[] = { "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
-		"application_name", "client_encoding", pg->replication ? "replication" : NULL, NULL };
-	const char *values[] = { "30", "10", "3", "60000", pg->url, pg->application, "UTF8", "database", NULL };
+	const char *names[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout", "dbname", "application_name", "client_encoding",
+		pg->replication ? "replication" : NULL, NULL };
+	const char *values[] = { "30", "10", "3", "60000", pg->url, pg->application, "UTF8", "database",
+		NULL };
 	bool failed;
 
 	pg->conn = PQconnectStartParams(names, values, 1);

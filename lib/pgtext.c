@@ -10,14 +10,15 @@
 /* What is being parsed, and how it is delimited. */
 struct reader {
 	const char *at, *end;
-	char *out; /* where the next item goes: as long as the text is enough for all of them with their NULs */
+	char *
+	    out; /* where the next item goes: as long as the text is enough for all of them with their NULs */
 	char close;
 	bool quotes_double; /* "" inside quotes is a quote (composites) */
 };
 
 /*
- * Reads one item up to the delimiter, which stays. *quoted tells whether any part stood in quotes. False: it ends too
- * early.
+ * Reads one item up to the delimiter, which stays. *quoted tells whether any part stood in quotes. False: it
+ * ends too early.
  */
 static bool
 read_item(struct reader *r, struct sat_value *item, bool *quoted)
@@ -174,7 +175,8 @@ pgtext_timestamp_ms(const char *text, size_t n, int64_t *ms)
 		return false;
 	memcpy(copy, text, n);
 	copy[n] = '\0';
-	if (sscanf(copy, "%4u-%2u-%2u %2u:%2u:%2u%n", &year, &month, &day, &hour, &minute, &second, &used) != 6 ||
+	if (sscanf(copy, "%4u-%2u-%2u %2u:%2u:%2u%n", &year, &month, &day, &hour, &minute, &second, &used) !=
+		6 ||
 	    used == 0 || month < 1 || month > 12 || day < 1 || day > 31)
 		return false;
 	if (copy[used] == '.')
@@ -182,7 +184,8 @@ pgtext_timestamp_ms(const char *text, size_t n, int64_t *ms)
 			fraction += (unsigned)(copy[used] - '0') * scale;
 	if (strcmp(copy + used, "+00") != 0 && copy[used] != '\0')
 		return false;
-	*ms = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60000 + (int64_t)second * 1000 + fraction;
+	*ms = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60000 +
+	      (int64_t)second * 1000 + fraction;
 	return true;
 }
 

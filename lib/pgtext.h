@@ -31,8 +31,8 @@ char *pgtext_tag_wire(struct arena *a, const struct pgtext_tag *tag, unsigned in
 bool pgtext_timestamp_ms(const char *text, size_t n, int64_t *ms);
 
 /*
- * A line of COPY in text format, without or with its line break. Unescapes it in place: the fields point into it.
- * There must be `count` fields.
+ * A line of COPY in text format, without or with its line break. Unescapes it in place: the fields point into
+ * it. There must be `count` fields.
  */
 bool pgtext_copy_line(char *line, size_t n, struct sat_value *fields, size_t count);
 

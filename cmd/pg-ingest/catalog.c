@@ -11,7 +11,7 @@
 
 #define BUCKETS 1024
 
-static struct arena memory;            /* of everything here but the descriptions of relations */
+static struct arena memory;	       /* of everything here but the descriptions of relations */
 static struct table_def *first, *last; /* in the order of their rows */
 static struct relation *relations[BUCKETS];
 
@@ -19,7 +19,7 @@ static struct relation *relations[BUCKETS];
 static struct known {
 	const char *version;
 	struct known *next;
-} *known[BUCKETS];
+} * known[BUCKETS];
 
 static unsigned
 hash_text(const char *s)
@@ -116,7 +116,8 @@ catalog_describe(const struct pgo_relation *described)
 		rel->role = RELATION_ELECTRIFIED;
 	if (rel->role == RELATION_TABLE && described->identity != 'f')
 		log_warning("replica-identity", "table=%s.%s error=%s", described->schema, described->name,
-		    log_quote("not FULL: old rows and unchanged large values are missing in what clients get"));
+		    log_quote(
+			"not FULL: old rows and unchanged large values are missing in what clients get"));
 }
 
 unsigned
@@ -157,7 +158,8 @@ find_columns(struct table_def *d)
 			d->owner = i;
 	for (size_t k = 0; k < json_array_size(pks); k++)
 		for (unsigned i = 0; i < d->n_columns; i++)
-			if (strcmp(d->table->columns[i]->name, json_string_value(json_array_get(pks, k))) == 0)
+			if (strcmp(d->table->columns[i]->name, json_string_value(json_array_get(pks, k))) ==
+			    0)
 				d->keys[d->n_keys++] = i;
 	return d->n_keys > 0 && d->n_keys == json_array_size(pks);
 }
@@ -245,7 +247,8 @@ catalog_know_all(void)
 static bool
 migration_op(struct arena *a, const struct table_def *d, ProtobufCBinaryData *op)
 {
-	SatOpMigrate *m = sqlite_migrate(a, d->json, d->previous != NULL ? d->previous->json : NULL, d->version);
+	SatOpMigrate *m =
+	    sqlite_migrate(a, d->json, d->previous != NULL ? d->previous->json : NULL, d->version);
 
 	if (m == NULL)
 		return false;

@@ -1,9 +1,9 @@
 /*
- * What pg-ingest knows of the tables: how each was after each migration (electric.ddl_commands), which shadow table
- * belongs to which (electric.electrified), and how pgoutput last described them.
+ * What pg-ingest knows of the tables: how each was after each migration (electric.ddl_commands), which shadow
+ * table belongs to which (electric.electrified), and how pgoutput last described them.
  *
- * A migration is known when it lies behind the place in the stream that has been reached. What was true at that place
- * is rebuilt from Postgres whenever streaming begins, so nothing is kept on disk.
+ * A migration is known when it lies behind the place in the stream that has been reached. What was true at
+ * that place is rebuilt from Postgres whenever streaming begins, so nothing is kept on disk.
  */
 #ifndef LEYDEN_CATALOG_H
 #define LEYDEN_CATALOG_H
@@ -20,44 +20,45 @@
 
 /* A table as one row of electric.ddl_commands tells it. Lives until catalog_reset(). */
 struct table_def {
-	int64_t id;         /* of the row */
+	int64_t id; /* of the row */
 	const char *version;
 	uint64_t timestamp; /* of its transaction: ms since the Unix epoch */
 	uint32_t oid;
 	json_t *json;
-	Table *table;       /* the same for the catalogue of frames */
+	Table *table; /* the same for the catalogue of frames */
 	unsigned n_columns;
-	unsigned *keys;     /* the primary key's columns in its order: indexes into table->columns */
+	unsigned *keys; /* the primary key's columns in its order: indexes into table->columns */
 	unsigned n_keys;
-	unsigned owner;     /* the column electric_user_id, or NO_COLUMN */
+	unsigned owner;			  /* the column electric_user_id, or NO_COLUMN */
 	const struct table_def *previous; /* the same table before; NULL: there was none */
 	struct table_def *next;
 };
 
 enum relation_role {
-	RELATION_OTHER,       /* of no interest */
-	RELATION_TABLE,       /* an electrified table; def may still be NULL */
+	RELATION_OTHER, /* of no interest */
+	RELATION_TABLE, /* an electrified table; def may still be NULL */
 	RELATION_SHADOW,
-	RELATION_DDL,         /* electric.ddl_commands */
-	RELATION_ELECTRIFIED  /* electric.electrified */
+	RELATION_DDL,	     /* electric.ddl_commands */
+	RELATION_ELECTRIFIED /* electric.electrified */
 };
 
 struct relation {
 	uint32_t oid;
 	enum relation_role role;
-	const struct table_def *def;    /* a table's: as it is at this place in the stream */
-	uint32_t table;                 /* a shadow's: the oid of its table */
-	char **columns;                 /* as pgoutput sends them; NULL: not described yet */
+	const struct table_def *def; /* a table's: as it is at this place in the stream */
+	uint32_t table;		     /* a shadow's: the oid of its table */
+	char **columns;		     /* as pgoutput sends them; NULL: not described yet */
 	unsigned n_columns;
 	const struct table_def *mapped; /* for which definition from_tuple was made */
-	unsigned *from_tuple;           /* for each column of the definition: its place in a tuple, or NO_COLUMN */
+	unsigned *from_tuple; /* for each column of the definition: its place in a tuple, or NO_COLUMN */
 	struct relation *next;
 };
 
 /* Forgets everything. */
 void catalog_reset(void);
 
-/* Adds a row of electric.ddl_commands, unless it is there. NULL with a log line if the definition cannot be read. */
+/* Adds a row of electric.ddl_commands, unless it is there. NULL with a log line if the definition cannot be
+ * read. */
 const struct table_def *catalog_add(int64_t id, const char *version, uint64_t timestamp, const char *json);
 /* The migration lies behind: its tables are from now on as it left them. False: no such version. */
 bool catalog_know(const char *version);

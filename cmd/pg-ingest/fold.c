@@ -15,7 +15,7 @@
 #define FIRST_ROWS  64 /* buckets of a section's rows; always a power of two */
 #define PG_EPOCH_MS INT64_C(946684800000)
 
-#define LARGE       (32 * 1024 * 1024) /* a transaction whose memory is given back to the system */
+#define LARGE (32 * 1024 * 1024) /* a transaction whose memory is given back to the system */
 
 struct fold_state fold;
 
@@ -84,7 +84,8 @@ hash_keys(uint32_t table, const struct sat_value *keys, unsigned n)
 	uint64_t h = table;
 
 	for (unsigned i = 0; i < n; i++)
-		h = XXH3_64bits_withSeed(keys[i].text != NULL ? keys[i].text : (const uint8_t *)"", keys[i].len, h);
+		h = XXH3_64bits_withSeed(
+		    keys[i].text != NULL ? keys[i].text : (const uint8_t *)"", keys[i].len, h);
 	return h;
 }
 
@@ -92,7 +93,7 @@ static bool
 same_value(const struct sat_value *a, const struct sat_value *b)
 {
 	return a->len == b->len && (a->text == NULL) == (b->text == NULL) &&
-	    (a->len == 0 || memcmp(a->text, b->text, a->len) == 0);
+	       (a->len == 0 || memcmp(a->text, b->text, a->len) == 0);
 }
 
 static bool
@@ -169,7 +170,8 @@ keep_value(const struct pgo_value *v)
 	return out;
 }
 
-/* A tuple in the order of the definition. What Postgres left out because it did not change is the old row's. */
+/* A tuple in the order of the definition. What Postgres left out because it did not change is the old row's.
+ */
 static struct sat_value *
 keep_tuple(struct relation *rel, const struct pgo_tuple *tuple, const struct sat_value *old)
 {
@@ -249,7 +251,8 @@ collect_shadow(const struct relation *rel, const struct pgo_tuple *tuple)
 
 	if (at >= tuple->n || tuple->values[at].text == NULL)
 		return true;
-	if (!pgtext_tags(&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
+	if (!pgtext_tags(
+		&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
 		log_error("tags-unreadable", "table=%u", rel->table);
 		return false;
 	}
@@ -283,7 +286,8 @@ static bool
 collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 {
 	const char *id = column_text(rel, tuple, "id"), *version = column_text(rel, tuple, "version");
-	const char *txts = column_text(rel, tuple, "txts"), *definition = column_text(rel, tuple, "definition");
+	const char *txts = column_text(rel, tuple, "txts"),
+		   *definition = column_text(rel, tuple, "definition");
 	const struct table_def *def;
 	struct relation *table;
 	int64_t ms;
@@ -335,7 +339,8 @@ fold_row(enum pgo_kind kind, const struct pgo_row *row)
 		table = column_text(rel, &row->row, "oid");
 		shadow = column_text(rel, &row->row, "shadow");
 		if (table != NULL && shadow != NULL)
-			catalog_add_shadow((uint32_t)strtoul(table, NULL, 10), (uint32_t)strtoul(shadow, NULL, 10));
+			catalog_add_shadow(
+			    (uint32_t)strtoul(table, NULL, 10), (uint32_t)strtoul(shadow, NULL, 10));
 		break;
 	case RELATION_OTHER:
 		break;

@@ -1,10 +1,10 @@
 /*
  * One transaction of Postgres on its way into the log.
  *
- * Its changes are collected until the commit; only then the tags of its rows are final, since a shadow row may be
- * written after the row, and several times. Then it leaves as Transactions: one for what Postgres itself wrote, one for
- * each client's transaction that was applied in it, each in parts of a bounded size. Memory is that of the changes,
- * once.
+ * Its changes are collected until the commit; only then the tags of its rows are final, since a shadow row
+ * may be written after the row, and several times. Then it leaves as Transactions: one for what Postgres
+ * itself wrote, one for each client's transaction that was applied in it, each in parts of a bounded size.
+ * Memory is that of the changes, once.
  */
 #ifndef LEYDEN_FOLD_H
 #define LEYDEN_FOLD_H

@@ -13,16 +13,18 @@
 static struct arena scratch; /* of the change that is being packed */
 
 /*
- * Changes after the transaction's migration are told in the columns that the migration leaves, even between two of its
- * statements: those are what clients know by then.
+ * Changes after the transaction's migration are told in the columns that the migration leaves, even between
+ * two of its statements: those are what clients know by then.
  */
 static const struct table_def *
 def_to_tell(const struct change *c)
 {
 	const struct relation *rel = catalog_relation(c->relation);
 
-	return fold.migrated && rel != NULL && rel->def != NULL && strcmp(rel->def->version, fold.version) == 0 ? rel->def :
-													      c->def;
+	return fold.migrated && rel != NULL && rel->def != NULL &&
+		       strcmp(rel->def->version, fold.version) == 0
+		   ? rel->def
+		   : c->def;
 }
 
 static const struct sat_value *
@@ -65,7 +67,8 @@ pack_row(const struct change *c, struct buf *out)
 		[CHANGE_KIND__UPDATE] = SAT_UPDATE,
 		[CHANGE_KIND__DELETE] = SAT_DELETE };
 	const struct table_def *def = def_to_tell(c);
-	const struct sat_value *now = in_columns_of(def, c->def, c->now), *old = in_columns_of(def, c->def, c->old);
+	const struct sat_value *now = in_columns_of(def, c->def, c->now),
+			       *old = in_columns_of(def, c->def, c->old);
 	const struct sat_value *owner;
 	ProtobufCBinaryData op;
 	char **tags;

@@ -7,12 +7,13 @@
 #include "catalog.h"
 #include "pgtext.h"
 
-const char HISTORY[] = "SELECT id, version, txts, definition, oid, shadow FROM ("
-		       " SELECT c.id, c.version, c.txts, c.definition, NULL::oid AS oid, NULL::oid AS shadow, c.txid"
-		       " FROM electric.ddl_commands AS c"
-		       " JOIN electric.migration_versions AS v ON v.txid = c.txid AND v.version = c.version"
-		       " UNION ALL SELECT NULL, NULL, NULL, NULL, e.oid, e.shadow, '0' FROM electric.electrified AS e"
-		       ") AS h ORDER BY txid, id";
+const char HISTORY[] =
+    "SELECT id, version, txts, definition, oid, shadow FROM ("
+    " SELECT c.id, c.version, c.txts, c.definition, NULL::oid AS oid, NULL::oid AS shadow, c.txid"
+    " FROM electric.ddl_commands AS c"
+    " JOIN electric.migration_versions AS v ON v.txid = c.txid AND v.version = c.version"
+    " UNION ALL SELECT NULL, NULL, NULL, NULL, e.oid, e.shadow, '0' FROM electric.electrified AS e"
+    ") AS h ORDER BY txid, id";
 
 static uint32_t
 oid_at(const PGresult *r, int row, int column)

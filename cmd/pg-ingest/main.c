@@ -1,6 +1,6 @@
 /*
- * pg-ingest: what happens in Postgres, into the log. Installs the schema "electric", streams one logical replication
- * slot, and appends each transaction to log-store with the tags of its rows folded in.
+ * pg-ingest: what happens in Postgres, into the log. Installs the schema "electric", streams one logical
+ * replication slot, and appends each transaction to log-store with the tags of its rows folded in.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +19,12 @@ static char *database_url, *slot;
 static bool to_stdout;
 
 static const struct option_def options[] = {
-	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1, 1 },
-	{ "slot", NULL, OPT_STRING, &slot, NULL, "replication slot (" SLOT ", with _N for instance N)", 0, 0 },
-	{ "stdout", NULL, OPT_BOOL, &to_stdout, NULL, "print changes from now on as text, with a slot of its own", 0, 0 },
+	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
+	    1 },
+	{ "slot", NULL, OPT_STRING, &slot, NULL, "replication slot (" SLOT ", with _N for instance N)", 0,
+	    0 },
+	{ "stdout", NULL, OPT_BOOL, &to_stdout, NULL,
+	    "print changes from now on as text, with a slot of its own", 0, 0 },
 	{ 0 },
 };
 

@@ -184,7 +184,8 @@ pgo_decode(struct arena *a, const uint8_t *bytes, size_t n, struct pgo *out)
 	case PGO_TRUNCATE:
 		out->truncate.n = take_32(&r);
 		take_8(&r); /* options */
-		out->truncate.relations = out->truncate.n > n / 4 ? NULL : take(&r, (size_t)out->truncate.n * 4);
+		out->truncate.relations =
+		    out->truncate.n > n / 4 ? NULL : take(&r, (size_t)out->truncate.n * 4);
 		if (out->truncate.relations == NULL)
 			return false;
 		break;

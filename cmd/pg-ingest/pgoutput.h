@@ -1,6 +1,6 @@
 /*
- * The messages of Postgres' logical decoding plugin pgoutput, protocol version 1 with messages: bytes in, structs
- * out, no I/O. Whatever the bytes are, nothing is read beyond their end.
+ * The messages of Postgres' logical decoding plugin pgoutput, protocol version 1 with messages: bytes in,
+ * structs out, no I/O. Whatever the bytes are, nothing is read beyond their end.
  */
 #ifndef LEYDEN_PGOUTPUT_H
 #define LEYDEN_PGOUTPUT_H
@@ -28,7 +28,7 @@ enum pgo_kind {
 struct pgo_value {
 	const uint8_t *text; /* NULL: the value is NULL, or unchanged */
 	uint32_t len;
-	bool unchanged;      /* a value out of line that the update left alone: it is the old row's */
+	bool unchanged; /* a value out of line that the update left alone: it is the old row's */
 };
 
 struct pgo_tuple {
@@ -38,7 +38,7 @@ struct pgo_tuple {
 
 struct pgo_begin {
 	uint64_t final_lsn; /* where the commit's record begins */
-	int64_t time;       /* of the commit: µs since 2000-01-01 UTC */
+	int64_t time;	    /* of the commit: µs since 2000-01-01 UTC */
 	uint32_t xid;
 };
 
@@ -50,14 +50,14 @@ struct pgo_commit {
 struct pgo_relation {
 	uint32_t id;
 	const char *schema, *name;
-	char identity;       /* 'f' for REPLICA IDENTITY FULL */
+	char identity; /* 'f' for REPLICA IDENTITY FULL */
 	const char **columns;
 	unsigned n_columns;
 };
 
 struct pgo_row {
 	uint32_t relation;
-	char old_kind;            /* 'O' the whole old row, 'K' its key only, 0 none */
+	char old_kind;		   /* 'O' the whole old row, 'K' its key only, 0 none */
 	struct pgo_tuple old, row; /* an insert has no old, a delete no row */
 };
 
@@ -87,8 +87,8 @@ struct pgo {
 };
 
 /*
- * False: it is none of the messages, or is too short or too long. What is decoded points into the bytes, lists are in
- * the arena. PGO_ORIGIN and PGO_TYPE have nothing that is of use here and are not looked into.
+ * False: it is none of the messages, or is too short or too long. What is decoded points into the bytes,
+ * lists are in the arena. PGO_ORIGIN and PGO_TYPE have nothing that is of use here and are not looked into.
  */
 bool pgo_decode(struct arena *a, const uint8_t *bytes, size_t n, struct pgo *out);
 

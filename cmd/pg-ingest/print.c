@@ -34,8 +34,8 @@ row_json(const SatOpRow *row)
 	for (size_t i = 0; row != NULL && i < row->n_values; i++) {
 		bool null = row->nulls_bitmask.data[i / 8] & (0x80 >> i % 8);
 
-		json_array_append_new(
-		    list, null ? json_null() : json_stringn((const char *)row->values[i].data, row->values[i].len));
+		json_array_append_new(list,
+		    null ? json_null() : json_stringn((const char *)row->values[i].data, row->values[i].len));
 	}
 	return list;
 }
@@ -45,7 +45,8 @@ print_row(const Transaction *t, const Change *c, const SatTransOp *op)
 {
 	const struct relation *rel = catalog_relation(c->relation);
 	const Table *table = rel != NULL && rel->def != NULL ? rel->def->table : NULL;
-	bool is_delete = op->op_case == SAT_TRANS_OP__OP_DELETE, is_update = op->op_case == SAT_TRANS_OP__OP_UPDATE;
+	bool is_delete = op->op_case == SAT_TRANS_OP__OP_DELETE,
+	     is_update = op->op_case == SAT_TRANS_OP__OP_UPDATE;
 	char **tags = is_delete ? op->delete_->tags : is_update ? op->update->tags : op->insert->tags;
 	size_t n = is_delete ? op->delete_->n_tags : is_update ? op->update->n_tags : op->insert->n_tags;
 
@@ -54,9 +55,9 @@ print_row(const Transaction *t, const Change *c, const SatTransOp *op)
 	for (size_t i = 0; i < n; i++)
 		printf("%s%s", i > 0 ? "," : "", tags[i]);
 	printf("\t");
-	print_json(row_json(is_delete   ? op->delete_->old_row_data :
-			    is_update ? op->update->row_data :
-					op->insert->row_data));
+	print_json(row_json(is_delete	? op->delete_->old_row_data
+			    : is_update ? op->update->row_data
+					: op->insert->row_data));
 }
 
 static void

@@ -6,7 +6,8 @@
 
 /*
  * One line a change: xid, origin, timestamp, kind, table, tags, values as a JSON array; separated by tabs. A
- * migration's line has its version and the SQL as values. A transaction without changes is one line with kind ECHO.
+ * migration's line has its version and the SQL as values. A transaction without changes is one line with kind
+ * ECHO.
  */
 void print_transaction(const struct buf *packed);
 

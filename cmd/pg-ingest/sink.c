@@ -10,10 +10,10 @@
 #include "xalloc.h"
 
 #define FRAME_SIZE (256 * 1024)
-#define FULL       (16 * 1024 * 1024) /* bytes that are not yet safe */
-#define ROOM       (8 * 1024 * 1024)
-#define CLOGGED    (2 * 1024 * 1024)  /* bytes that wait to be written */
-#define LAZY       1.0                /* seconds until a position that nobody waits for is told */
+#define FULL	   (16 * 1024 * 1024) /* bytes that are not yet safe */
+#define ROOM	   (8 * 1024 * 1024)
+#define CLOGGED	   (2 * 1024 * 1024) /* bytes that wait to be written */
+#define LAZY	   1.0		     /* seconds until a position that nobody waits for is told */
 
 /* A commit that log-store has not yet made safe. */
 struct commit {

@@ -1,6 +1,6 @@
 /*
- * Where transactions go: log-store, or text on stdout. What was sent and is not yet fsynced there is counted, so that
- * no more is read from Postgres than fits.
+ * Where transactions go: log-store, or text on stdout. What was sent and is not yet fsynced there is counted,
+ * so that no more is read from Postgres than fits.
  */
 #ifndef LEYDEN_SINK_H
 #define LEYDEN_SINK_H
@@ -12,11 +12,11 @@
 #include "pipeline.pb-c.h"
 
 struct sink_hooks {
-	void (*up)(void);                     /* log-store is there: it wants OpenLog first */
-	void (*down)(void);                   /* it is gone, with what was in flight */
+	void (*up)(void);   /* log-store is there: it wants OpenLog first */
+	void (*down)(void); /* it is gone, with what was in flight */
 	void (*opened)(const LogOpened *opened);
-	void (*stored)(uint64_t lsn);         /* everything up to here is safe */
-	void (*room)(void);                   /* may be filled again, or is settled */
+	void (*stored)(uint64_t lsn); /* everything up to here is safe */
+	void (*room)(void);	      /* may be filled again, or is settled */
 };
 
 void sink_open(const struct sink_hooks *hooks, bool to_stdout);
@@ -29,8 +29,8 @@ void sink_put(const struct buf *transaction);
 /* All Transactions of this commit have been put. */
 void sink_committed(uint64_t end_lsn);
 /*
- * Postgres' WAL up to here holds nothing more than what was put. Told at once if somebody waits for it, else within a
- * second.
+ * Postgres' WAL up to here holds nothing more than what was put. Told at once if somebody waits for it, else
+ * within a second.
  */
 void sink_passed(uint64_t lsn, bool urgent);
 /* Sends what was put in this turn. */

@@ -27,9 +27,8 @@ named(const json_t *list, const char *name)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, item)
-		if (text_of(item, "name") != NULL && strcmp(text_of(item, "name"), name) == 0)
-			return item;
+	json_array_foreach((json_t *)(uintptr_t)list, i,
+	    item) if (text_of(item, "name") != NULL && strcmp(text_of(item, "name"), name) == 0) return item;
 	return NULL;
 }
 
@@ -128,7 +127,8 @@ column_default(struct arena *a, const json_t *column)
 
 	if (expression == NULL)
 		return NULL;
-	out = sqlite_expression(a, expression, EXPR_DEFAULT, is_true(column, "array") ? NULL : text_of(column, "type"));
+	out = sqlite_expression(
+	    a, expression, EXPR_DEFAULT, is_true(column, "array") ? NULL : text_of(column, "type"));
 	return out != NULL ? as_default(a, out) : NULL;
 }
 
@@ -137,7 +137,8 @@ column_generated(struct arena *a, const json_t *column)
 {
 	const char *expression = text_of(column, "generated");
 
-	return expression != NULL ? sqlite_expression(a, expression, EXPR_CHECK, text_of(column, "type")) : NULL;
+	return expression != NULL ? sqlite_expression(a, expression, EXPR_CHECK, text_of(column, "type"))
+				  : NULL;
 }
 
 /* A column of a new table: DEFAULT, GENERATED, NOT NULL. */
@@ -185,9 +186,9 @@ put_constraint(struct ddl *d, const json_t *c, const char *before)
 	const char *kind = text_of(c, "kind"), *expression = text_of(c, "expression");
 	char *check = NULL;
 
-	if (kind == NULL || (kind[0] == 'c' &&
-				(expression == NULL ||
-				    (check = sqlite_expression(d->a, expression, EXPR_CHECK, NULL)) == NULL)))
+	if (kind == NULL ||
+	    (kind[0] == 'c' && (expression == NULL ||
+				   (check = sqlite_expression(d->a, expression, EXPR_CHECK, NULL)) == NULL)))
 		return false;
 	buf_printf(&d->text, "%sCONSTRAINT ", before);
 	put_name(d, text_of(c, "name"));
@@ -208,7 +209,8 @@ static int
 compare_lists(const json_t *x, const json_t *y)
 {
 	for (size_t i = 0;; i++) {
-		const char *a = json_string_value(json_array_get(x, i)), *b = json_string_value(json_array_get(y, i));
+		const char *a = json_string_value(json_array_get(x, i)),
+			   *b = json_string_value(json_array_get(y, i));
 		int order;
 
 		if (a == NULL || b == NULL)
@@ -218,7 +220,8 @@ compare_lists(const json_t *x, const json_t *y)
 	}
 }
 
-/* By kind (which is also their order by name), then foreign and unique keys by their columns, the rest by name. */
+/* By kind (which is also their order by name), then foreign and unique keys by their columns, the rest by
+ * name. */
 static int
 compare_constraints(const void *x, const void *y)
 {
@@ -233,7 +236,8 @@ compare_constraints(const void *x, const void *y)
 static void
 create_table(struct ddl *d)
 {
-	const json_t *columns = json_object_get(d->now, "columns"), *list = json_object_get(d->now, "constraints");
+	const json_t *columns = json_object_get(d->now, "columns"),
+		     *list = json_object_get(d->now, "constraints");
 	const json_t *sorted[ITEMS_MAX];
 	size_t n = 0;
 
@@ -244,7 +248,8 @@ create_table(struct ddl *d)
 		put_column(d, json_array_get(columns, i));
 	}
 	for (size_t i = 0; i < json_array_size(list) && n < ITEMS_MAX; i++)
-		if (text_of(json_array_get(list, i), "kind") != NULL && text_of(json_array_get(list, i), "name") != NULL)
+		if (text_of(json_array_get(list, i), "kind") != NULL &&
+		    text_of(json_array_get(list, i), "name") != NULL)
 			sorted[n++] = json_array_get(list, i);
 	qsort(sorted, n, sizeof sorted[0], compare_constraints);
 	for (size_t i = 0; i < n; i++)
@@ -264,22 +269,23 @@ column_constraint(const json_t *definition, const char *column, char kind)
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *c = json_array_get(list, i), *columns = json_object_get(c, "columns");
 
-		if (text_of(c, "kind") != NULL && text_of(c, "kind")[0] == kind && json_array_size(columns) == 1 &&
-		    has_string(columns, column))
+		if (text_of(c, "kind") != NULL && text_of(c, "kind")[0] == kind &&
+		    json_array_size(columns) == 1 && has_string(columns, column))
 			return c;
 	}
 	return NULL;
 }
 
 /*
- * SQLite adds no column that is stored and generated, that references with a default, that is NOT NULL without one,
- * or whose default is not constant: what is in the way is left out, Postgres sees to it.
+ * SQLite adds no column that is stored and generated, that references with a default, that is NOT NULL
+ * without one, or whose default is not constant: what is in the way is left out, Postgres sees to it.
  */
 static void
 add_column(struct ddl *d, const json_t *column)
 {
 	const char *name = text_of(column, "name");
-	const json_t *fk = column_constraint(d->now, name, 'f'), *check = column_constraint(d->now, name, 'c');
+	const json_t *fk = column_constraint(d->now, name, 'f'),
+		     *check = column_constraint(d->now, name, 'c');
 	char *value = column_default(d->a, column), *generated = column_generated(d->a, column);
 	bool constant = value != NULL && fk == NULL && value[0] != '(' && strncmp(value, "current_", 8) != 0;
 
@@ -329,15 +335,16 @@ create_index(struct ddl *d, const json_t *index)
 	for (size_t i = 0; i < json_array_size(columns); i++) {
 		const json_t *c = json_array_get(columns, i);
 
-		expression = text_of(c, "name") != NULL ? sqlite_identifier(d->a, text_of(c, "name")) :
-		    text_of(c, "expression") != NULL ?
-							  sqlite_expression(d->a, text_of(c, "expression"), EXPR_INDEX, NULL) :
-							  NULL;
+		expression = text_of(c, "name") != NULL ? sqlite_identifier(d->a, text_of(c, "name"))
+			     : text_of(c, "expression") != NULL
+				 ? sqlite_expression(d->a, text_of(c, "expression"), EXPR_INDEX, NULL)
+				 : NULL;
 		if (expression == NULL) {
 			drop_text(d);
 			return;
 		}
-		buf_printf(&d->text, "%s%s %s", i == 0 ? " (" : ", ", expression, is_true(c, "desc") ? "DESC" : "ASC");
+		buf_printf(&d->text, "%s%s %s", i == 0 ? " (" : ", ", expression,
+		    is_true(c, "desc") ? "DESC" : "ASC");
 	}
 	buf_puts(&d->text, ")");
 	if (where != NULL) {
@@ -400,7 +407,8 @@ strings(struct arena *a, const json_t *list, size_t *n)
 static SatOpMigrate__Table *
 migrate_table(struct arena *a, const json_t *definition)
 {
-	const json_t *columns = json_object_get(definition, "columns"), *list = json_object_get(definition, "constraints");
+	const json_t *columns = json_object_get(definition, "columns"),
+		     *list = json_object_get(definition, "constraints");
 	SatOpMigrate__Table *t = arena_alloc(a, sizeof *t);
 
 	sat_op_migrate__table__init(t);
@@ -447,7 +455,8 @@ sqlite_migrate(struct arena *a, const json_t *now, const json_t *before, const c
 		const json_t *index = json_array_get(indexes, i);
 
 		if (text_of(index, "name") != NULL &&
-		    (before == NULL || named(json_object_get(before, "indexes"), text_of(index, "name")) == NULL))
+		    (before == NULL ||
+			named(json_object_get(before, "indexes"), text_of(index, "name")) == NULL))
 			create_index(&d, index);
 	}
 	buf_clear(&d.text);

@@ -1,4 +1,5 @@
-/* Expressions of Postgres as SQLite has to read them: a walk over the parse tree that libpg_query gives as JSON. */
+/* Expressions of Postgres as SQLite has to read them: a walk over the parse tree that libpg_query gives as
+ * JSON. */
 #include "sqlite_expr.h"
 
 #include <ctype.h>
@@ -87,7 +88,8 @@ string_of(const json_t *node)
 	return json_string_value(json_object_get(json_object_get(node, "String"), "sval"));
 }
 
-/* The last part of a qualified name, if what stands before it is nothing or pg_catalog; with any: whatever it is. */
+/* The last part of a qualified name, if what stands before it is nothing or pg_catalog; with any: whatever it
+ * is. */
 static const char *
 last_name(const json_t *names, bool any)
 {
@@ -179,8 +181,9 @@ translate_typed_text(struct translation *t, const char *s, const char *type, boo
 	if (is_one_of(type, integers) || is_one_of(type, reals)) {
 		if (!is_number(s))
 			return NULL;
-		return own ? arena_strdup(t->arena, s) :
-			     arena_printf(t->arena, "(CAST(%s AS %s))", quote_text(t->arena, s), sqlite_type(type));
+		return own ? arena_strdup(t->arena, s)
+			   : arena_printf(
+				 t->arena, "(CAST(%s AS %s))", quote_text(t->arena, s), sqlite_type(type));
 	}
 	if (strcmp(type, "bool") == 0)
 		return own ? arena_strdup(t->arena, s[0] == 't' ? "1" : "0") : NULL;
@@ -238,7 +241,8 @@ translate_column(struct translation *t, const json_t *node)
 
 /* "(a op b op c)" of a list; NULL if one of them cannot be translated. */
 static char *
-translate_list(struct translation *t, const json_t *list, const char *open, const char *between, const char *close)
+translate_list(
+    struct translation *t, const json_t *list, const char *open, const char *between, const char *close)
 {
 	const char *out = open;
 	size_t n = json_array_size(list);
@@ -266,25 +270,29 @@ translate_in(struct translation *t, const json_t *node, const char *kind, const 
 
 	if (list == NULL)
 		list = json_object_get(
-		    json_object_get(cast != NULL ? json_object_get(cast, "arg") : right, "A_ArrayExpr"), "elements");
+		    json_object_get(cast != NULL ? json_object_get(cast, "arg") : right, "A_ArrayExpr"),
+		    "elements");
 	if (left == NULL || list == NULL || strcmp(operator, all ? "<>" : "=") != 0)
 		return NULL;
 	items = translate_list(t, list, "(", ", ", ")");
-	return items == NULL ? NULL : arena_printf(t->arena, "(%s %s %s)", left, all ? "NOT IN" : "IN", items);
+	return items == NULL ? NULL
+			     : arena_printf(t->arena, "(%s %s %s)", left, all ? "NOT IN" : "IN", items);
 }
 
 static char *
 translate_operator(struct translation *t, const json_t *node)
 {
-	static const char *const known[] = { "+", "-", "*", "/", "%", "=", "<>", "<", ">", "<=", ">=", "||", NULL };
+	static const char *const known[] = { "+", "-", "*", "/", "%", "=", "<>", "<", ">", "<=", ">=", "||",
+		NULL };
 	const char *kind = json_string_value(json_object_get(node, "kind"));
-	const char *operator = last_name(json_object_get(node, "name"), false);
+	const char *operator= last_name(json_object_get(node, "name"), false);
 	const json_t *left = json_object_get(node, "lexpr");
 	char *l, *r;
 
-	if (kind == NULL || operator == NULL)
+	if (kind == NULL || operator== NULL)
 		return NULL;
-	if (strcmp(kind, "AEXPR_OP_ANY") == 0 || strcmp(kind, "AEXPR_OP_ALL") == 0 || strcmp(kind, "AEXPR_IN") == 0)
+	if (strcmp(kind, "AEXPR_OP_ANY") == 0 || strcmp(kind, "AEXPR_OP_ALL") == 0 ||
+	    strcmp(kind, "AEXPR_IN") == 0)
 		return translate_in(t, node, kind, operator);
 	if (strcmp(kind, "AEXPR_OP") != 0 || !is_one_of(operator, known))
 		return NULL;
@@ -341,7 +349,8 @@ translate_concat(struct translation *t, const json_t *args)
 static char *
 translate_function(struct translation *t, const json_t *node)
 {
-	static const char *const alike[] = { "length", "abs", NULL }, *const nows[] = { "now", "transaction_timestamp", NULL },
+	static const char *const alike[] = { "length", "abs", NULL },
+				 *const nows[] = { "now", "transaction_timestamp", NULL },
 				 *const cases[] = { "upper", "lower", NULL };
 	const char *name = last_name(json_object_get(node, "funcname"), false);
 	const json_t *args = json_object_get(node, "args");
@@ -426,7 +435,8 @@ selected(const json_t *tree)
 	const json_t *targets = json_object_get(select, "targetList");
 	const json_t *target = json_object_get(json_array_get(targets, 0), "ResTarget");
 
-	if (json_array_size(stmts) != 1 || json_array_size(targets) != 1 || json_object_get(select, "fromClause") != NULL)
+	if (json_array_size(stmts) != 1 || json_array_size(targets) != 1 ||
+	    json_object_get(select, "fromClause") != NULL)
 		return NULL;
 	return json_object_get(target, "val");
 }

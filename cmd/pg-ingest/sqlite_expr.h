@@ -1,8 +1,8 @@
 /*
  * Expressions of Postgres, as pg_get_expr() writes them, as SQLite has to read them. Pure.
  *
- * Translated: constants, casts of them, current times, columns, arithmetic and comparisons, AND, OR, NOT, NULL tests,
- * IN, and the few functions that both know alike. Anything else is refused rather than guessed.
+ * Translated: constants, casts of them, current times, columns, arithmetic and comparisons, AND, OR, NOT,
+ * NULL tests, IN, and the few functions that both know alike. Anything else is refused rather than guessed.
  */
 #ifndef LEYDEN_SQLITE_EXPR_H
 #define LEYDEN_SQLITE_EXPR_H

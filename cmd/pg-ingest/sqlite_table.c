@@ -6,7 +6,8 @@
 static const char *
 announced_type(const json_t *column)
 {
-	static const char *const readable[] = { "int2", "int4", "int8", "float4", "float8", "text", "varchar", "uuid" };
+	static const char *const readable[] = { "int2", "int4", "int8", "float4", "float8", "text", "varchar",
+		"uuid" };
 	const char *type = text_of(column, "type");
 
 	if (is_true(column, "array"))
@@ -34,12 +35,14 @@ announced_column(struct arena *a, const json_t *column, const json_t *pks)
 Table *
 sqlite_table(struct arena *a, const json_t *definition)
 {
-	const json_t *columns = json_object_get(definition, "columns"), *pks = json_object_get(definition, "pks");
+	const json_t *columns = json_object_get(definition, "columns"),
+		     *pks = json_object_get(definition, "pks");
 	const json_t *list = json_object_get(definition, "constraints");
 	Table *t = arena_alloc(a, sizeof *t);
 
 	table__init(t);
-	if (text_of(definition, "name") == NULL || text_of(definition, "schema") == NULL || !json_is_array(columns))
+	if (text_of(definition, "name") == NULL || text_of(definition, "schema") == NULL ||
+	    !json_is_array(columns))
 		return NULL;
 	t->relation = (uint32_t)json_integer_value(json_object_get(definition, "oid"));
 	t->schema = arena_strdup(a, text_of(definition, "schema"));
@@ -59,7 +62,8 @@ sqlite_table(struct arena *a, const json_t *definition)
 		const json_t *c = json_array_get(list, i);
 		ForeignKey *fk;
 
-		if (text_of(c, "kind") == NULL || text_of(c, "kind")[0] != 'f' || text_of(c, "ref_table") == NULL)
+		if (text_of(c, "kind") == NULL || text_of(c, "kind")[0] != 'f' ||
+		    text_of(c, "ref_table") == NULL)
 			continue;
 		fk = t->foreign_keys[t->n_foreign_keys++] = arena_alloc(a, sizeof *fk);
 		foreign_key__init(fk);

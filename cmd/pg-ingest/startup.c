@@ -19,12 +19,12 @@
 
 #define APPLICATION  "leyden pg-ingest"
 #define FIRST_PAUSE  0.1 /* seconds; doubles with each failure */
-#define LONGEST      5.0
+#define LONGEST	     5.0
 #define SLOT_PAUSE   0.25 /* seconds between looks at a slot that is in use */
 #define SLOT_OTHER   300  /* looks until it must be somebody else's: Postgres ends the dead after a minute */
 #define SLOT_SLOW    5.0  /* seconds until it is said that the slot is waited for */
 #define INSTALL_LOCK "4846791580151137091" /* of nobody else: the first bytes of "Ley" and a number */
-#define IN_USE       "55006"
+#define IN_USE	     "55006"
 
 extern const char schema_sql[];
 
@@ -39,15 +39,12 @@ static unsigned instance;
 static char temporary_slot[48];
 
 static char *database;
-static uint64_t system_id, next_xid;
-static uint64_t start_lsn;
-static bool has_slot;
-static bool wants_log;   /* ready for OpenLog */
-static bool asked_log;   /* OpenLog or StartLife is under way */
-static uint64_t slot_lsn, wal_lsn;
+static uint64_t system_id, next_xid, start_lsn, slot_lsn, wal_lsn;
+static bool has_slot, new_life;
+static bool wants_log;		 /* ready for OpenLog */
+static bool asked_log;		 /* OpenLog or StartLife is under way */
 static unsigned asked, answered; /* how many of them: an answer to an earlier connection's is passed over */
-static bool new_life;
-static unsigned looks;   /* at a slot in use */
+static unsigned looks;		 /* at a slot in use */
 static char application[64];
 static void (*after_pause)(void);
 
@@ -135,7 +132,8 @@ on_installed(struct pg *p, PGresult *r)
 static void
 install_schema(void)
 {
-	char *sql = xasprintf("BEGIN; SELECT pg_advisory_xact_lock(" INSTALL_LOCK ");\n%s\n; COMMIT", schema_sql);
+	char *sql =
+	    xasprintf("BEGIN; SELECT pg_advisory_xact_lock(" INSTALL_LOCK ");\n%s\n; COMMIT", schema_sql);
 
 	pg_ask(&pg, sql, on_installed);
 	free(sql);
@@ -149,7 +147,8 @@ on_server(struct pg *p, PGresult *r)
 		return;
 	if (strcmp(PQgetvalue(r, 0, 0), "logical") != 0)
 		service_config_error("DATABASE_URL",
-		    "the server's wal_level is \"%s\"; it must be logical (set it in postgresql.conf and restart Postgres)",
+		    "the server's wal_level is \"%s\"; it must be logical (set it in postgresql.conf and "
+		    "restart Postgres)",
 		    PQgetvalue(r, 0, 0));
 	if (atoi(PQgetvalue(r, 0, 1)) < 140000)
 		service_config_error("DATABASE_URL", "the server is older than Postgres 14");
@@ -220,8 +219,9 @@ on_ended(struct pg *p, PGresult *r)
 }
 
 /*
- * By now our own predecessor, killed a moment ago, may still have a backend: that one is ended, since no other process
- * has our name. Another's slot is waited for; two that took it from each other would begin the log anew each time.
+ * By now our own predecessor, killed a moment ago, may still have a backend: that one is ended, since no
+ * other process has our name. Another's slot is waited for; two that took it from each other would begin the
+ * log anew each time.
  */
 static void
 wait_for_slot(void (*again)(void))
@@ -322,12 +322,15 @@ on_slot(struct pg *p, PGresult *r)
 	system_id = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
 	pg_lsn_parse(PQgetvalue(r, 0, 1), &wal_lsn);
 	has_slot = !PQgetisnull(r, 0, 6);
-	if (has_slot && (strcmp(PQgetvalue(r, 0, 3), database) != 0 || strcmp(PQgetvalue(r, 0, 4), "pgoutput") != 0))
-		service_config_error("--slot", "the replication slot \"%s\" is of database \"%s\" and plugin \"%s\"", slot,
+	if (has_slot &&
+	    (strcmp(PQgetvalue(r, 0, 3), database) != 0 || strcmp(PQgetvalue(r, 0, 4), "pgoutput") != 0))
+		service_config_error("--slot",
+		    "the replication slot \"%s\" is of database \"%s\" and plugin \"%s\"", slot,
 		    PQgetvalue(r, 0, 3), PQgetvalue(r, 0, 4));
 	if (has_slot && strcmp(PQgetvalue(r, 0, 5), "lost") == 0)
 		log_error("slot-lost", "slot=%s note=%s", slot,
-		    log_quote("Postgres has removed WAL that it needed (max_slot_wal_keep_size); the log begins anew"));
+		    log_quote("Postgres has removed WAL that it needed (max_slot_wal_keep_size); the log "
+			      "begins anew"));
 	else if (has_slot)
 		pg_lsn_parse(PQgetvalue(r, 0, 2), &slot_lsn);
 	if (temporary)
@@ -456,7 +459,9 @@ start_replication(void)
 	pg_lsn_format(lsn, start_lsn);
 	buf_puts(&sql, "START_REPLICATION SLOT ");
 	pg_put_identifier(&sql, slot);
-	buf_printf(&sql, " LOGICAL %s (proto_version '1', publication_names 'electric_publication', messages 'true')", lsn);
+	buf_printf(&sql,
+	    " LOGICAL %s (proto_version '1', publication_names 'electric_publication', messages 'true')",
+	    lsn);
 	pg_ask(&pg, buf_cstr(&sql), on_started);
 	buf_clear(&sql);
 }
@@ -470,7 +475,8 @@ name_application(void)
 
 	gethostname(host, sizeof host - 1);
 	place = xasprintf("%s %s %u %s", host, service_run_dir(), instance, temporary ? slot : "");
-	snprintf(application, sizeof application, APPLICATION " %016" PRIx64, (uint64_t)XXH3_64bits(place, strlen(place)));
+	snprintf(application, sizeof application, APPLICATION " %016" PRIx64,
+	    (uint64_t)XXH3_64bits(place, strlen(place)));
 	free(place);
 }
 
@@ -478,7 +484,8 @@ void
 startup_open(const char *url, const char *slot_name, unsigned number)
 {
 	static const struct pg_hooks pg_hooks = { on_opened, on_lost, stream_pump };
-	static const struct sink_hooks sink_hooks = { on_log_up, on_log_down, on_log_opened, stream_stored, on_room };
+	static const struct sink_hooks sink_hooks = { on_log_up, on_log_down, on_log_opened, stream_stored,
+		on_room };
 
 	instance = number;
 	temporary = slot_name == NULL;

@@ -1,7 +1,7 @@
 /*
- * From nothing to streaming, and again after every loss: connect, check the server, install the schema, agree with
- * log-store on where to go on, make the slot if there is none, start. One step follows the other's answer; when either
- * side is lost it begins anew, after a pause that doubles up to five seconds.
+ * From nothing to streaming, and again after every loss: connect, check the server, install the schema, agree
+ * with log-store on where to go on, make the slot if there is none, start. One step follows the other's
+ * answer; when either side is lost it begins anew, after a pause that doubles up to five seconds.
  */
 #ifndef LEYDEN_STARTUP_H
 #define LEYDEN_STARTUP_H

@@ -14,17 +14,17 @@
 
 #define STATUS_EVERY 10.0 /* seconds; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
-#define MARK         "electric"      /* what follows is a client's transaction */
-#define MEET         "electric.meet" /* somebody waits for the stream to come here */
+#define MARK	     "electric"	     /* what follows is a client's transaction */
+#define MEET	     "electric.meet" /* somebody waits for the stream to come here */
 
 static struct pg *source; /* NULL: not streaming */
 static unsigned instance;
-static struct arena decoded;        /* of one message */
-static uint64_t after;              /* commits up to here are in the log */
+static struct arena decoded; /* of one message */
+static uint64_t after;	     /* commits up to here are in the log */
 static uint64_t received, stored, confirmed;
-static uint64_t latest_xid;         /* with epoch: xids in the stream are near it */
-static uint64_t committing;         /* end of the commit that is being taken out of the fold */
-static bool inside, awaited;        /* in a transaction; one whose end somebody waits for */
+static uint64_t latest_xid;  /* with epoch: xids in the stream are near it */
+static uint64_t committing;  /* end of the commit that is being taken out of the fold */
+static bool inside, awaited; /* in a transaction; one whose end somebody waits for */
 static uint64_t n_transactions, n_changes;
 static ev_timer timer;
 

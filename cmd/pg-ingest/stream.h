@@ -1,6 +1,6 @@
 /*
- * The replication stream: from START_REPLICATION on, what Postgres sends goes through the decoder and the fold to the
- * sink, and what is safe there is told to Postgres.
+ * The replication stream: from START_REPLICATION on, what Postgres sends goes through the decoder and the
+ * fold to the sink, and what is safe there is told to Postgres.
  */
 #ifndef LEYDEN_STREAM_H
 #define LEYDEN_STREAM_H
@@ -11,8 +11,8 @@
 #include "pg.h"
 
 /*
- * Postgres has answered START_REPLICATION. `after`: the position that is safe already. `next_xid`: any xid of about
- * now, with its epoch.
+ * Postgres has answered START_REPLICATION. `after`: the position that is safe already. `next_xid`: any xid of
+ * about now, with its epoch.
  */
 void stream_start(struct pg *pg, unsigned instance, uint64_t after, uint64_t next_xid);
 /* The connection is gone. */

@@ -1,6 +1,6 @@
 /*
- * pg-snapshot: "these tables for this user, now". Each snapshot is one read-only transaction, whose rows are streamed
- * by COPY as fast as the gateway grants.
+ * pg-snapshot: "these tables for this user, now". Each snapshot is one read-only transaction, whose rows are
+ * streamed by COPY as fast as the gateway grants.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@ static char *database_url;
 static unsigned connections;
 
 static const struct option_def options[] = {
-	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1, 1 },
+	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
+	    1 },
 	{ "connections", NULL, OPT_UINT, &connections, "8", "most connections to Postgres at once", 0, 0 },
 	{ 0 },
 };

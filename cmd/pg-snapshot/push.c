@@ -8,8 +8,8 @@
 #include "xalloc.h"
 
 /*
- * Transactional, since only a commit makes Postgres write its WAL out at once. Whether a standby has it does not
- * matter.
+ * Transactional, since only a commit makes Postgres write its WAL out at once. Whether a standby has it does
+ * not matter.
  */
 #define PUSH "SET synchronous_commit = local; SELECT pg_logical_emit_message(true, 'electric.meet', '')"
 

@@ -1,6 +1,6 @@
 /*
- * Brings the stream to a place after now: a message in Postgres' WAL, committed and flushed, that pg-ingest sees even
- * when nothing else is written. Those who ask while one is under way share the next.
+ * Brings the stream to a place after now: a message in Postgres' WAL, committed and flushed, that pg-ingest
+ * sees even when nothing else is written. Those who ask while one is under way share the next.
  */
 #ifndef LEYDEN_PUSH_H
 #define LEYDEN_PUSH_H

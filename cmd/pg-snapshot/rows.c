@@ -13,7 +13,8 @@ void
 rows_lookup(struct buf *sql, const Table *table)
 {
 	buf_printf(sql,
-	    "SELECT format('%%I.%%I', n.nspname, c.relname), format('electric.%%I', s.relname), quote_ident(a.attname)"
+	    "SELECT format('%%I.%%I', n.nspname, c.relname), format('electric.%%I', s.relname), "
+	    "quote_ident(a.attname)"
 	    " FROM electric.electrified AS e"
 	    " JOIN pg_class AS c ON c.oid = e.oid"
 	    " JOIN pg_namespace AS n ON n.oid = c.relnamespace"

@@ -14,8 +14,8 @@ void rows_lookup(struct buf *sql, const Table *table);
 /* The COPY; false: the answer says that the table is not electrified in this snapshot. */
 bool rows_copy(struct buf *sql, const Table *table, const PGresult *looked_up, const char *user_id);
 /*
- * A line of COPY as a packed SatTransOp in the arena; the line is changed. len 0: it cannot be read. A row without
- * tags was there before its table was electrified.
+ * A line of COPY as a packed SatTransOp in the arena; the line is changed. len 0: it cannot be read. A row
+ * without tags was there before its table was electrified.
  */
 ProtobufCBinaryData rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned instance);
 

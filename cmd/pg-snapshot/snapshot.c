@@ -15,7 +15,7 @@
 
 #define APPLICATION "leyden pg-snapshot"
 #define FRAME_SIZE  (256 * 1024) /* bytes of rows in one frame, but for one longer row */
-#define IDLE        30.0         /* seconds until an unused connection is closed */
+#define IDLE	    30.0	 /* seconds until an unused connection is closed */
 
 struct worker;
 
@@ -24,15 +24,15 @@ struct snapshot {
 	struct peer *peer;
 	struct arena arena; /* of what was asked for */
 	const TakeSnapshot *take;
-	struct worker *worker;  /* NULL: queued */
+	struct worker *worker; /* NULL: queued */
 	bool ready, begun, has_extent, ended;
 	SnapshotExtent extent;
-	size_t table;           /* which is being read, or is next */
-	bool reading;           /* a query for it is under way */
-	bool table_read;        /* all of it has come; some may be in the batch */
-	uint64_t credit;        /* bytes */
-	struct buf batch;       /* rows of the table that are not sent yet */
-	uint32_t count;         /* how many */
+	size_t table;	  /* which is being read, or is next */
+	bool reading;	  /* a query for it is under way */
+	bool table_read;  /* all of it has come; some may be in the batch */
+	uint64_t credit;  /* bytes */
+	struct buf batch; /* rows of the table that are not sent yet */
+	uint32_t count;	  /* how many */
 	struct snapshot *next;
 };
 
@@ -46,7 +46,7 @@ struct worker {
 static struct worker *workers;
 static unsigned n_workers, instance;
 static struct snapshot *all, **end = &all; /* in the order in which they were asked for */
-static struct arena scratch;               /* of one row */
+static struct arena scratch;		   /* of one row */
 
 static void dispatch(void);
 static void send_rows(struct snapshot *s);
@@ -94,7 +94,8 @@ fail(struct snapshot *s, const char *why)
 {
 	SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
 
-	log_warning("snapshot-failed", "peer=%s id=%" PRIu32 " error=%s", s->peer->tool, s->id, log_quote(why));
+	log_warning(
+	    "snapshot-failed", "peer=%s id=%" PRIu32 " error=%s", s->peer->tool, s->id, log_quote(why));
 	failed.id = s->id;
 	failed.message = (char *)(uintptr_t)why;
 	peer_send(s->peer, FRAME__BODY_SNAPSHOT_FAILED, &failed);
@@ -420,7 +421,8 @@ on_begin(struct peer *peer, const Frame *f)
 		return;
 	}
 	s->begun = true;
-	pg_ask(&s->worker->pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()", on_begun);
+	pg_ask(&s->worker->pg,
+	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()", on_begun);
 }
 
 static void

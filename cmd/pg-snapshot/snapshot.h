@@ -1,7 +1,7 @@
 /*
- * Snapshots that gateways have asked for: a queue, and as many connections as are allowed. One that has a connection is
- * ready; told to begin it opens its transaction; granted bytes it sends rows, table after table, and no more than
- * granted but for one row that is longer.
+ * Snapshots that gateways have asked for: a queue, and as many connections as are allowed. One that has a
+ * connection is ready; told to begin it opens its transaction; granted bytes it sends rows, table after
+ * table, and no more than granted but for one row that is longer.
  */
 #ifndef LEYDEN_SNAPSHOT_H
 #define LEYDEN_SNAPSHOT_H

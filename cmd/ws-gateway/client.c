@@ -40,6 +40,7 @@ clear(struct client *c)
 	ev_timer_stop(loop(), &c->tick);
 	ev_timer_stop(loop(), &c->expiry);
 	ev_timer_stop(loop(), &c->attach_again);
+	ev_timer_stop(loop(), &c->after_echo);
 	ask_cancel(&c->asks);
 	subscribe_clear(c);
 	accept_clear(c);

@@ -50,6 +50,8 @@ struct client {
 	bool held;                /* the stream stands while a snapshot is taken */
 	bool in_transaction;      /* a begin was sent, its commit not yet */
 	struct cursor cursor;
+	bool echoed;              /* it was sent a transaction of its own, and nothing since */
+	ev_timer after_echo;
 	struct audience *audience;
 	const struct table_version **announced; /* relations sent since the stream started */
 	size_t n_announced;

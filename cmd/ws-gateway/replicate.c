@@ -14,6 +14,12 @@
 #include "upstream.h"
 #include "xalloc.h"
 
+/*
+ * Seconds between a client's own transaction and another's that follows. The client tidies up its log before it applies
+ * its own, and applies one that comes meanwhile first: of two transactions on one row the older would stay.
+ */
+#define ECHO_GAP 0.02
+
 void
 replicate_announce(struct client *c, const struct table_version *table)
 {
@@ -194,6 +200,18 @@ announce_for(struct client *c, const Transaction *t)
 }
 
 static void
+on_after_echo(struct ev_loop *l, ev_timer *w, int events)
+{
+	struct client *c = w->data;
+
+	(void)l;
+	(void)events;
+	c->echoed = false;
+	replicate_pump(c);
+}
+
+/* False: the client is to be left alone with its echo for a moment. */
+static bool
 send_record(struct client *c, struct record *record)
 {
 	const Transaction *t = record->transaction;
@@ -202,14 +220,24 @@ send_record(struct client *c, struct record *record)
 	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
 	struct chunk *chunk = audience_encode(record, c->audience, !c->in_transaction, t->last, force);
 
+	if (chunk != NULL && !own && c->echoed) {
+		chunk_unref(chunk);
+		ev_timer_init(&c->after_echo, on_after_echo, ECHO_GAP, 0.);
+		c->after_echo.data = c;
+		ev_timer_start(loop(), &c->after_echo);
+		return false;
+	}
 	if (chunk != NULL) {
 		announce_for(c, t);
 		conn_send(c->conn, chunk);
 		c->in_transaction = !t->last;
 	}
 	c->cursor = cursor_after(record);
-	if (own && t->last)
+	if (own && t->last) {
+		c->echoed = true;
 		accept_echoed(c, &t->client_lsn);
+	}
+	return true;
 }
 
 void
@@ -217,12 +245,15 @@ replicate_pump(struct client *c)
 {
 	struct record *record;
 
+	if (ev_is_active(&c->after_echo))
+		return;
 	while (c->state == CLIENT_IN && c->streaming && !c->held && conn_pending(c->conn) < gateway_client_buffer()) {
 		if (!c->in_transaction && subscribe_deliver_at(c))
 			return;
 		switch (stream_next(&c->cursor, &record)) {
 		case STREAM_RECORD:
-			send_record(c, record);
+			if (!send_record(c, record))
+				return;
 			break;
 		case STREAM_GONE:
 			client_fail(c, SAT_ERROR_RESP__ERROR_CODE__REPLICATION_FAILED,

@@ -179,8 +179,8 @@ START_TEST(rows)
 	static const struct {
 		char kind, old;
 		bool row;
-	} cases[] = { { 'I', 0, true }, { 'U', 0, true }, { 'U', 'O', true }, { 'U', 'K', true }, { 'D', 'O', false },
-		{ 'D', 'K', false } };
+	} cases[] = { { 'I', 0, true }, { 'U', 0, true }, { 'U', 'O', true }, { 'U', 'K', true },
+		{ 'D', 'O', false }, { 'D', 'K', false } };
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct pgo m;
@@ -286,7 +286,8 @@ START_TEST(noise)
 		setup();
 		put_8((unsigned char)kinds[rand() % 10]);
 		for (size_t k = 0; k < n; k++)
-			put_8(rand() % 3 == 0 ? (unsigned)rand() : (unsigned char)"\0\0\1\2tunNOK"[rand() % 10]);
+			put_8(rand() % 3 == 0 ? (unsigned)rand()
+					      : (unsigned char)"\0\0\1\2tunNOK"[rand() % 10]);
 		decode(&m);
 		arena_reset(&arena);
 	}

@@ -26,7 +26,8 @@ join(bool parsed, const struct sat_value *v, size_t n)
 	if (!parsed)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		out = arena_printf(&arena, "%s%s%s", out, i > 0 ? "|" : "", v[i].text != NULL ? (const char *)v[i].text : "-");
+		out = arena_printf(&arena, "%s%s%s", out, i > 0 ? "|" : "",
+		    v[i].text != NULL ? (const char *)v[i].text : "-");
 	return out;
 }
 
@@ -52,8 +53,8 @@ composite(const char *text)
 
 START_TEST(arrays)
 {
-	static const char *const bad[] = { "", "{", "}", "{a", "a}", "{a,}", "{,a}", "{\"a}", "{a}b}", "{{a}}", "{\\}",
-		"{a},{b}", "{{}}" };
+	static const char *const bad[] = { "", "{", "}", "{a", "a}", "{a,}", "{,a}", "{\"a}", "{a}b}",
+		"{{a}}", "{\\}", "{a},{b}", "{{}}" };
 
 	ck_assert_str_eq(array("{}"), "");
 	ck_assert_str_eq(array("{a}"), "a");
@@ -87,14 +88,15 @@ tags(const char *text, unsigned instance)
 	if (!pgtext_tags(&arena, text, strlen(text), &t, &n))
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		out = arena_printf(&arena, "%s%s%s", out, i > 0 ? " " : "", pgtext_tag_wire(&arena, &t[i], instance));
+		out = arena_printf(
+		    &arena, "%s%s%s", out, i > 0 ? " " : "", pgtext_tag_wire(&arena, &t[i], instance));
 	return out;
 }
 
 START_TEST(tags_of_rows)
 {
-	static const char *const bad[] = { "{(1,)}", "{\"(1)\"}", "{\"(,A)\"}", "{\"(x,A)\"}", "{\"(1x,A)\"}", "{NULL}",
-		"{\"(1,A,B)\"}", "{\"(99999999999999999999,A)\"}" };
+	static const char *const bad[] = { "{(1,)}", "{\"(1)\"}", "{\"(,A)\"}", "{\"(x,A)\"}", "{\"(1x,A)\"}",
+		"{NULL}", "{\"(1,A,B)\"}", "{\"(99999999999999999999,A)\"}" };
 
 	ck_assert_str_eq(tags("{}", 1), "");
 	ck_assert_str_eq(tags("{\"(1686009600000,)\",\"(1686009600000,A)\"}", 1),
@@ -130,7 +132,8 @@ END_TEST
 
 START_TEST(copy_lines)
 {
-	char line[] = "a\\tb\t\\N\t\t\\\\N\tx\\n\\r\\b\\f\\v\\.\\101\n", short_line[] = "a\tb\n", empty[] = "";
+	char line[] = "a\\tb\t\\N\t\t\\\\N\tx\\n\\r\\b\\f\\v\\.\\101\n", short_line[] = "a\tb\n",
+	     empty[] = "";
 	struct sat_value f[5];
 
 	ck_assert(pgtext_copy_line(line, sizeof line - 1, f, 5));
