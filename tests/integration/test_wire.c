@@ -10,7 +10,7 @@
 
 #include "fail.h"
 #include "sat_client.h"
-#include "service.h"
+#include "testbed.h"
 
 #define SUBSCRIPTION "11111111-1111-4111-8111-111111111111"
 

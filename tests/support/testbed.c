@@ -1,5 +1,5 @@
 /* A throwaway Postgres and the whole service on it. */
-#include "service.h"
+#include "testbed.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -2,8 +2,8 @@
  * A throwaway Postgres and the whole service on it, for tests, benchmarks and chaos. Everything lives in one new directory under
  * TMPDIR, listens on loopback at free ports, and goes when the test ends.
  */
-#ifndef TESTS_SERVICE_H
-#define TESTS_SERVICE_H
+#ifndef TESTS_TESTBED_H
+#define TESTS_TESTBED_H
 
 #include <stdbool.h>
 #include <sys/types.h>
