@@ -7,7 +7,7 @@ TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
 	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libpg-query-dev \
 	libmicrohttpd-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
-	nodejs npm python3 clang clang-format clang-tidy cppcheck mandoc zip
+	python3 clang clang-format clang-tidy cppcheck mandoc zip
 
 BUILD   ?= build
 CC      ?= cc
@@ -82,9 +82,8 @@ $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 
 .PHONY: deps demo run check tests start_dev_env stop_dev_env install uninstall clean
 deps:
-	@missing=$$(for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
-	case " $$missing " in *" nodejs "*) command -v node >/dev/null && missing=$$(echo $$missing | sed 's/\bnodejs\b//');; esac; \
-	case " $$missing " in *" npm "*) command -v npm >/dev/null && missing=$$(echo $$missing | sed 's/\bnpm\b//');; esac; \
+	@wanted='$(DEPS)'; command -v node >/dev/null && command -v npm >/dev/null || wanted="$$wanted nodejs npm libnode-dev"; \
+	missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
 	if [ -z "$$(echo $$missing)" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then echo "run as root: apt-get update && apt-get install -y $$(echo $$missing)" >&2; exit 77; fi; \
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
@@ -109,7 +108,7 @@ stop_dev_env:
 	@scripts/dev_env stop
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-asan
 
 # ---- tests: each tests/unit/test_*.c and tests/integration/test_*.c is a program
 
@@ -141,3 +140,20 @@ install: compile
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(TOOLS)) $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))
+
+# ---- watching over the code
+
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch])
+
+.PHONY: lint check-asan docker-build
+lint:
+	clang-format --dry-run --Werror $(C_FILES)
+
+# gcc's check of printf formats errs where the sanitizers look on.
+check-asan:
+	@$(MAKE) --no-print-directory BUILD=build-asan SAN='-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-error=format-truncation' \
+		compile test-programs
+	@BUILD=build-asan LEYDEN_BIN=$(CURDIR)/build-asan/bin/leyden scripts/check
+
+docker-build:
+	docker build -t leyden -f scripts/Containerfile .

@@ -10,9 +10,9 @@
 
 struct arena {
 	struct arena_block *blocks; /* newest first */
-	size_t used;                /* of the newest block */
-	size_t total;               /* bytes handed out since the last reset */
-	ProtobufCAllocator pb;      /* set by arena_pb() */
+	size_t used;		    /* of the newest block */
+	size_t total;		    /* bytes handed out since the last reset */
+	ProtobufCAllocator pb;	    /* set by arena_pb() */
 };
 
 void *arena_alloc(struct arena *a, size_t n); /* aligned for any type; not zeroed */

@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 struct buf {
-	uint8_t *mem;  /* allocation; NULL when nothing was ever put in */
-	size_t cap;    /* its size */
-	size_t start;  /* first byte not yet consumed */
-	size_t len;    /* bytes not yet consumed */
+	uint8_t *mem; /* allocation; NULL when nothing was ever put in */
+	size_t cap;   /* its size */
+	size_t start; /* first byte not yet consumed */
+	size_t len;   /* bytes not yet consumed */
 };
 
 void buf_clear(struct buf *b); /* frees the memory; the buffer is empty and usable */

@@ -1,6 +1,6 @@
 /*
- * Framing between tools, pure: bytes in, frames out. A frame is a 4-byte big-endian length and that many bytes, a
- * protobuf Frame (proto/pipeline.proto).
+ * Framing between tools, pure: bytes in, frames out. A frame is a 4-byte big-endian length and that many
+ * bytes, a protobuf Frame (proto/pipeline.proto).
  */
 #ifndef LEYDEN_FRAME_H
 #define LEYDEN_FRAME_H
@@ -17,8 +17,8 @@
 enum frame_result { FRAME_WHOLE, FRAME_SHORT, FRAME_TOO_LONG, FRAME_BAD };
 
 /*
- * Takes one frame off the front of b. FRAME_WHOLE: *frame lives in the arena. FRAME_SHORT: more bytes are needed,
- * nothing was taken. FRAME_TOO_LONG, FRAME_BAD: the stream is beyond repair.
+ * Takes one frame off the front of b. FRAME_WHOLE: *frame lives in the arena. FRAME_SHORT: more bytes are
+ * needed, nothing was taken. FRAME_TOO_LONG, FRAME_BAD: the stream is beyond repair.
  */
 enum frame_result frame_take(struct buf *b, uint32_t max, struct arena *a, Frame **frame);
 

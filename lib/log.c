@@ -49,8 +49,8 @@ log_event(enum log_level level, const char *event, const char *fmt, ...)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	n = (size_t)snprintf(line, sizeof line, "%s.%03ldZ %s %s %s ", stamp, now.tv_nsec / 1000000, words[level],
-	    tool_name, event);
+	n = (size_t)snprintf(line, sizeof line, "%s.%03ldZ %s %s %s ", stamp, now.tv_nsec / 1000000,
+	    words[level], tool_name, event);
 	if (n < sizeof line) {
 		va_start(ap, fmt);
 		vsnprintf(line + n, sizeof line - n, fmt, ap);

@@ -1,8 +1,8 @@
 /*
  * One line on stderr an event: `time level tool event key=value …`.
  *
- * `event` is one or a few words joined by hyphens; the format makes the key=value pairs. A value that may hold
- * blanks is passed through log_quote(). errno is left as it was. Secrets are never passed here.
+ * `event` is one or a few words joined by hyphens; the format makes the key=value pairs. A value that may
+ * hold blanks is passed through log_quote(). errno is left as it was. Secrets are never passed here.
  */
 #ifndef LEYDEN_LOG_H
 #define LEYDEN_LOG_H
@@ -25,8 +25,8 @@ const char *log_quote(const char *s);
 		if (log_enabled(LOG_LEVEL_DEBUG))                                                            \
 			log_event(LOG_LEVEL_DEBUG, __VA_ARGS__);                                             \
 	} while (0)
-#define log_info(...)    log_event(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_info(...)	 log_event(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_error(...)   log_event(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_error(...)	 log_event(LOG_LEVEL_ERROR, __VA_ARGS__)
 
 #endif

@@ -177,8 +177,8 @@ options_parse(const struct option_set *set, int argc, char **argv, bool check_re
 	{
 		if (o->flag == NULL || n == 64)
 			continue;
-		longs[n] = (struct option){ o->flag, o->type == OPT_BOOL ? no_argument : required_argument, NULL,
-			256 + n };
+		longs[n] = (struct option){ o->flag, o->type == OPT_BOOL ? no_argument : required_argument,
+			NULL, 256 + n };
 		by_index[n++] = o;
 	}
 	longs[n] = (struct option){ "help", no_argument, NULL, 'h' };

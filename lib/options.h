@@ -1,9 +1,9 @@
 /*
  * Flags and environment from one table, and the help text from the same table.
  *
- * A variable sets an option, its flag overrides it, an empty variable counts as unset. What is wrong is said in one
- * line on stderr that names the flag or the variable; the exit code is EX_USAGE for a flag, EX_CONFIG for a
- * variable.
+ * A variable sets an option, its flag overrides it, an empty variable counts as unset. What is wrong is said
+ * in one line on stderr that names the flag or the variable; the exit code is EX_USAGE for a flag, EX_CONFIG
+ * for a variable.
  */
 #ifndef LEYDEN_OPTIONS_H
 #define LEYDEN_OPTIONS_H
@@ -34,13 +34,14 @@ struct option_set {
 	const char *tool;
 	const char *usage;   /* what follows the tool's name in the first line of the help text */
 	const char *summary; /* what the tool does, one line */
-	const struct option_def *const *tables; /* NULL-terminated list of tables, each ended by a NULL target */
+	const struct option_def *const
+	    *tables; /* NULL-terminated list of tables, each ended by a NULL target */
 };
 
 /*
- * Sets every option. -h and -V print and exit. Flags may stand before and after the other arguments, which are moved
- * to the end of argv; returns the index of the first of them.
- * With check_required false, missing options are no error.
+ * Sets every option. -h and -V print and exit. Flags may stand before and after the other arguments, which
+ * are moved to the end of argv; returns the index of the first of them. With check_required false, missing
+ * options are no error.
  */
 int options_parse(const struct option_set *set, int argc, char **argv, bool check_required);
 /* Ends the process with EX_CONFIG and one line if a required option is missing. */

@@ -1,6 +1,6 @@
 /*
- * Protobuf assembled by hand: for messages that carry others which are already packed, so that what was encoded
- * once is copied and never encoded again.
+ * Protobuf assembled by hand: for messages that carry others which are already packed, so that what was
+ * encoded once is copied and never encoded again.
  */
 #ifndef LEYDEN_PBWIRE_H
 #define LEYDEN_PBWIRE_H

@@ -14,13 +14,13 @@
 
 #define READ_SIZE  (128 * 1024)
 #define FIRST_WAIT 0.02 /* seconds; doubles with each failure */
-#define LONGEST    1.0
+#define LONGEST	   1.0
 
 static const char *run_dir = "/run/leyden";
 static struct peer *dirty_peers;
 static ev_prepare flusher;
 static struct arena frames; /* of the frame that is being handled */
-static int handling;        /* depth of handlers: a nested loop would reuse the arena */
+static int handling;	    /* depth of handlers: a nested loop would reuse the arena */
 
 struct ev_loop *
 loop(void)
@@ -230,8 +230,8 @@ hear_hello(struct peer *p, const Frame *f)
 		return false;
 	}
 	if (f->hello->version != PIPELINE_VERSION) {
-		log_error("peer-version", "peer=%s theirs=%u ours=%d hint=%s", f->hello->tool, f->hello->version,
-		    PIPELINE_VERSION, log_quote("old and new binaries are mixed"));
+		log_error("peer-version", "peer=%s theirs=%u ours=%d hint=%s", f->hello->tool,
+		    f->hello->version, PIPELINE_VERSION, log_quote("old and new binaries are mixed"));
 		peer_close(p, "it speaks another version of the catalogue");
 		return false;
 	}

@@ -1,9 +1,10 @@
 /*
  * A connection between two tools: frames both ways over a Unix socket, in the loop of the process.
  *
- * Both sides say Hello first; a peer that speaks another version of the catalogue is dropped with a log line. What is
- * sent in one turn of the loop leaves in one system call at its end. A frame that is too long, does not parse, or
- * that the handlers do not list ends the connection; the other side connects again and resumes from its position.
+ * Both sides say Hello first; a peer that speaks another version of the catalogue is dropped with a log line.
+ * What is sent in one turn of the loop leaves in one system call at its end. A frame that is too long, does
+ * not parse, or that the handlers do not list ends the connection; the other side connects again and resumes
+ * from its position.
  */
 #ifndef LEYDEN_PEER_H
 #define LEYDEN_PEER_H
@@ -27,31 +28,31 @@ struct handler {
 
 struct peer_hooks {
 	const struct handler *handlers;
-	void (*up)(struct peer *peer);      /* Hello was exchanged; may be NULL */
+	void (*up)(struct peer *peer);	    /* Hello was exchanged; may be NULL */
 	void (*down)(struct peer *peer);    /* the connection is lost, data is still set; may be NULL */
 	void (*drained)(struct peer *peer); /* what waited to be written has all gone out; may be NULL */
 };
 
 struct peer {
 	const char *tool; /* the other side's name; of an accepted peer known after its Hello */
-	void *data;       /* the owner's */
-	bool is_up;       /* Hello was exchanged */
+	void *data;	  /* the owner's */
+	bool is_up;	  /* Hello was exchanged */
 	/* the rest is peer.c's own */
 	const struct peer_hooks *hooks;
-	char *path;       /* to connect to; NULL: accepted */
-	char *said;       /* the name in the Hello of an accepted peer */
+	char *path; /* to connect to; NULL: accepted */
+	char *said; /* the name in the Hello of an accepted peer */
 	int fd;
 	ev_io io;
 	ev_timer retry;
-	double delay;     /* seconds until the next attempt to connect */
+	double delay; /* seconds until the next attempt to connect */
 	struct buf in, out;
 	bool paused, dirty, closing, said_waiting;
 	struct peer *next_dirty;
 };
 
 /*
- * Connects to the tool's socket in the run directory, and again whenever the connection is lost, for ever. The peer
- * is never freed. `tool` must outlive it.
+ * Connects to the tool's socket in the run directory, and again whenever the connection is lost, for ever.
+ * The peer is never freed. `tool` must outlive it.
  */
 struct peer *peer_connect(const char *tool, const struct peer_hooks *hooks, void *data);
 /* Takes over a connected socket. The peer frees itself when it closes, after hooks->down. */

@@ -11,7 +11,8 @@ int rundir_make(const char *dir);
  * instance) or that run several times (ws-gateway, N its number). Allocated.
  */
 char *rundir_socket_name(const char *tool, unsigned instance, unsigned number);
-/* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line. */
+/* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line.
+ */
 int rundir_listen(const char *socket_name);
 
 #endif

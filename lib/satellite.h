@@ -1,6 +1,6 @@
 /*
- * The Satellite protocol's codes, rows and operations: what ws-gateway, pg-ingest, pg-snapshot and the test client
- * build alike. The messages themselves are proto/satellite.proto's.
+ * The Satellite protocol's codes, rows and operations: what ws-gateway, pg-ingest, pg-snapshot and the test
+ * client build alike. The messages themselves are proto/satellite.proto's.
  */
 #ifndef LEYDEN_SATELLITE_H
 #define LEYDEN_SATELLITE_H
@@ -57,11 +57,11 @@ SatOpRow *sat_row(struct arena *a, const struct sat_value *values, size_t n);
 enum sat_op { SAT_INSERT, SAT_UPDATE, SAT_DELETE };
 
 /*
- * A SatTransOp, packed, in the arena. `row` and `old` have n values each; an insert has no `old`, a delete no `row`.
- * `tags` are in wire form.
+ * A SatTransOp, packed, in the arena. `row` and `old` have n values each; an insert has no `old`, a delete no
+ * `row`. `tags` are in wire form.
  */
-ProtobufCBinaryData sat_op_pack(struct arena *a, enum sat_op kind, uint32_t relation, const struct sat_value *row,
-    const struct sat_value *old, size_t n, char **tags, size_t n_tags);
+ProtobufCBinaryData sat_op_pack(struct arena *a, enum sat_op kind, uint32_t relation,
+    const struct sat_value *row, const struct sat_value *old, size_t n, char **tags, size_t n_tags);
 
 /* Appends a packed SatTransOp to the body of a SatOpLog: field 1, its length, its bytes. */
 void sat_oplog_add(struct buf *body, const uint8_t *op, size_t n);

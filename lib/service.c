@@ -30,14 +30,16 @@ static bool verbose, status_wanted, status_json, check_wanted;
 static unsigned instance, number;
 
 static const struct option_def common_options[] = {
-	{ "log-level", "LOG_LEVEL", OPT_STRING, &log_level_word, "info", "debug, info, warning or error", 0, 0 },
+	{ "log-level", "LOG_LEVEL", OPT_STRING, &log_level_word, "info", "debug, info, warning or error", 0,
+	    0 },
 	{ "verbose", NULL, OPT_BOOL, &verbose, NULL, "log everything (-v in short)", 0, 0 },
 	{ "run-dir", "LEYDEN_RUN_DIR", OPT_STRING, &run_dir, NULL, "where the sockets are", 0, 0 },
 	{ "instance", NULL, OPT_UINT, &instance, "1", "which Postgres, where there are several", 0, 0 },
 	{ "number", NULL, OPT_UINT, &number, "1", "which of several equal processes", 0, 0 },
 	{ "status", NULL, OPT_BOOL, &status_wanted, NULL, "ask the running tool, print, exit", 0, 0 },
 	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status: as JSON", 0, 0 },
-	{ "check-config", NULL, OPT_BOOL, &check_wanted, NULL, "check the configuration, print it, exit", 0, 0 },
+	{ "check-config", NULL, OPT_BOOL, &check_wanted, NULL, "check the configuration, print it, exit", 0,
+	    0 },
 	{ 0 },
 };
 
@@ -175,7 +177,8 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 		peer_accept(fd, &self->peers);
 }
 
-/* The control socket: leyden's if it handed one over, else our own in the run directory. 0, or the exit code. */
+/* The control socket: leyden's if it handed one over, else our own in the run directory. 0, or the exit code.
+ */
 static int
 listen_control(void)
 {
@@ -233,8 +236,8 @@ service_run(const struct service *service, int argc, char **argv)
 	peer_set_run_dir(run_dir);
 	name = rundir_socket_name(service->name, instance, number);
 	if (status_wanted)
-		return self->print_status != NULL ? self->print_status(status_json) :
-						    status_print(name, status_json);
+		return self->print_status != NULL ? self->print_status(status_json)
+						  : status_print(name, status_json);
 	if (check_wanted)
 		return check_configuration(&set);
 	if (service->command != NULL && (code = service->command(argc - rest, argv + rest)) >= 0)

@@ -1,9 +1,9 @@
 /*
  * The skeleton of every tool: options, signals, log, control socket, readiness, drain.
  *
- * A tool fills in a struct service and calls service_run() from main. The control socket answers AskStatus for every
- * tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits. SIGHUP is logged
- * and ignored.
+ * A tool fills in a struct service and calls service_run() from main. The control socket answers AskStatus
+ * for every tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits.
+ * SIGHUP is logged and ignored.
  */
 #ifndef LEYDEN_SERVICE_H
 #define LEYDEN_SERVICE_H
@@ -19,20 +19,21 @@ struct service {
 	const struct option_def *options;
 	struct peer_hooks peers; /* for those who connect to the control socket; handlers may be empty */
 	/*
-	 * What flags or arguments (argc of them) ask for instead of serving: its exit code, or -1 to serve. NULL:
-	 * there are no arguments.
+	 * What flags or arguments (argc of them) ask for instead of serving: its exit code, or -1 to serve.
+	 * NULL: there are no arguments.
 	 */
 	int (*command)(int argc, char **argv);
 	/*
-	 * Checks the options together, before anything is opened; what is wrong ends in service_config_error(). To
-	 * print: for --check-config, so mask what is secret in part. May be NULL.
+	 * Checks the options together, before anything is opened; what is wrong ends in
+	 * service_config_error(). To print: for --check-config, so mask what is secret in part. May be NULL.
 	 */
 	void (*check)(bool to_print);
 	/* Begins the work; calls service_ready() now or later. Non-zero: the exit code. */
 	int (*open)(void);
 	/* Asked to stop: calls service_exit() now or later. NULL: exit at once. */
 	void (*stop)(void);
-	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be NULL. */
+	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be
+	 * NULL. */
 	char *(*status)(void);
 	/* Answers --status in its own way: the exit code. NULL: asks the running tool and prints that. */
 	int (*print_status)(bool as_json);
@@ -63,7 +64,7 @@ int service_inherited_port(void);
 
 /* The fds that leyden hands to a tool, and the variables that say so. */
 #define SERVICE_SOCKET_FD "LEYDEN_SOCKET_FD" /* control socket, listening */
-#define SERVICE_PORT_FD   "LEYDEN_PORT_FD"   /* TCP socket, listening */
+#define SERVICE_PORT_FD	  "LEYDEN_PORT_FD"   /* TCP socket, listening */
 #define SERVICE_READY_FD  "LEYDEN_READY_FD"  /* pipe: one line, the details of service_ready() */
 
 #endif

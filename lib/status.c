@@ -84,11 +84,11 @@ render(const char *key, json_t *value, int depth)
 		printf("%*s%s:", depth * 2, "", key);
 	if (json_is_object(value)) {
 		printf("\n");
-		json_object_foreach(value, k, v)
-			render(k, v, depth + 1);
+		json_object_foreach(value, k, v) render(k, v, depth + 1);
 	} else if (json_is_array(value)) {
 		printf("%s\n", json_array_size(value) == 0 ? " none" : "");
-		json_array_foreach(value, i, v) {
+		json_array_foreach(value, i, v)
+		{
 			printf("%*s-", depth * 2 + 2, "");
 			render(NULL, v, depth + 1);
 		}
@@ -106,8 +106,7 @@ status_render(const char *text)
 	json_t *root = json_loads(text, 0, NULL), *v;
 	const char *k;
 
-	json_object_foreach(root, k, v)
-		render(k, v, 0);
+	json_object_foreach(root, k, v) render(k, v, 0);
 	json_decref(root);
 }
 

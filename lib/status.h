@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 /*
- * Asks the tool whose socket has this name, waiting at most two seconds: its status as JSON, allocated; NULL with
- * *error set to a sentence.
+ * Asks the tool whose socket has this name, waiting at most two seconds: its status as JSON, allocated; NULL
+ * with *error set to a sentence.
  */
 char *status_ask(const char *socket_name, const char **error);
 /* Asks and prints, as JSON or as lines for a person. Returns the exit code. */

@@ -41,8 +41,8 @@ print_change(const Transaction *t, const Change *c)
 	struct arena a = { 0 };
 	SatTransOp *op = sat_trans_op__unpack(arena_pb(&a), c->op.len, c->op.data);
 
-	printf("%" PRIu64 " %s %s relation=%" PRIu32, t->position, t->origin, kinds[c->kind <= 4 ? c->kind : 0],
-	    c->relation);
+	printf("%" PRIu64 " %s %s relation=%" PRIu32, t->position, t->origin,
+	    kinds[c->kind <= 4 ? c->kind : 0], c->relation);
 	if (c->migration != NULL) {
 		printf(" version=%s tables=", c->migration->version);
 		for (size_t i = 0; i < c->migration->n_tables; i++)
@@ -65,7 +65,8 @@ static void
 print_transaction(const Transaction *t)
 {
 	if (t->part == 0)
-		printf("%" PRIu64 " %s begin xid=%" PRIu64 " commit_lsn=%" PRIX32 "/%" PRIX32 " timestamp=%" PRIu64 "\n",
+		printf("%" PRIu64 " %s begin xid=%" PRIu64 " commit_lsn=%" PRIX32 "/%" PRIX32
+		       " timestamp=%" PRIu64 "\n",
 		    t->position, t->origin, t->xid, (uint32_t)(t->commit_lsn >> 32), (uint32_t)t->commit_lsn,
 		    t->timestamp);
 	for (size_t i = 0; i < t->n_changes; i++)

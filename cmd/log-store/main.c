@@ -1,6 +1,6 @@
 /*
- * log-store: the one durable place. The log from Postgres, the log of clients' writes, what is kept of each client and
- * the schema's history, in one LMDB file.
+ * log-store: the one durable place. The log from Postgres, the log of clients' writes, what is kept of each
+ * client and the schema's history, in one LMDB file.
  */
 #include <stdio.h>
 
@@ -18,10 +18,14 @@ static uint64_t keep_bytes, keep_age, max_file, dump_from;
 static bool dump;
 
 static const struct option_def options[] = {
-	{ "file", "OFFSET_STORAGE_FILE", OPT_STRING, &file, "./offset_storage_data.dat", "the log's file", 0, 0 },
-	{ "keep-bytes", "LOG_STORE_KEEP_BYTES", OPT_BYTES, &keep_bytes, "8G", "forget transactions beyond this", 0, 0 },
-	{ "keep-age", "LOG_STORE_KEEP_AGE", OPT_SECONDS, &keep_age, "30d", "forget transactions older than this", 0, 0 },
-	{ "max-file", "LOG_STORE_MAX_FILE", OPT_BYTES, &max_file, "64G", "the file never grows beyond this", 0, 0 },
+	{ "file", "OFFSET_STORAGE_FILE", OPT_STRING, &file, "./offset_storage_data.dat", "the log's file", 0,
+	    0 },
+	{ "keep-bytes", "LOG_STORE_KEEP_BYTES", OPT_BYTES, &keep_bytes, "8G",
+	    "forget transactions beyond this", 0, 0 },
+	{ "keep-age", "LOG_STORE_KEEP_AGE", OPT_SECONDS, &keep_age, "30d",
+	    "forget transactions older than this", 0, 0 },
+	{ "max-file", "LOG_STORE_MAX_FILE", OPT_BYTES, &max_file, "64G", "the file never grows beyond this",
+	    0, 0 },
 	{ "dump", NULL, OPT_BOOL, &dump, NULL, "print the log as text and exit", 0, 0 },
 	{ "from", NULL, OPT_BYTES, &dump_from, NULL, "with --dump: from this position on", 0, 0 },
 	{ 0 },

@@ -31,7 +31,8 @@ by_id(const void *a, const void *b)
 static struct holder *
 find(const char *client_id)
 {
-	struct holder key = { .client_id = (char *)(uintptr_t)client_id }, **found = tfind(&key, &tree, by_id);
+	struct holder key = { .client_id = (char *)(uintptr_t)client_id },
+		      **found = tfind(&key, &tree, by_id);
 
 	return found != NULL ? *found : NULL;
 }

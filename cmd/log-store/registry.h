@@ -1,6 +1,6 @@
 /*
- * Clients: which gateway holds which client id (in memory: it ends with the connection of the gateway), and what is
- * kept of each client (in the file).
+ * Clients: which gateway holds which client id (in memory: it ends with the connection of the gateway), and
+ * what is kept of each client (in the file).
  */
 #ifndef LOG_STORE_REGISTRY_H
 #define LOG_STORE_REGISTRY_H

@@ -1,9 +1,9 @@
 /*
  * What log-store answers.
  *
- * An answer that promises durability leaves after the commit of its turn (store_after_commit). A read that finds
- * nothing waits in a list until a commit brings something. Every list is of peers' requests, so it is bounded by
- * what the few tools have under way; when a peer goes, its entries go.
+ * An answer that promises durability leaves after the commit of its turn (store_after_commit). A read that
+ * finds nothing waits in a list until a commit brings something. Every list is of peers' requests, so it is
+ * bounded by what the few tools have under way; when a peer goes, its entries go.
  */
 #include "serve.h"
 
@@ -36,9 +36,9 @@ struct waiting {
 	size_t n_xip;
 };
 
-static struct waiting *waiting_list;  /* for something to read */
-static struct waiting *commit_list;   /* for the commit of this turn */
-static struct peer *ingest;           /* the pg-ingest that may append */
+static struct waiting *waiting_list; /* for something to read */
+static struct waiting *commit_list;  /* for the commit of this turn */
+static struct peer *ingest;	     /* the pg-ingest that may append */
 
 static void
 free_waiting(struct waiting *w)
@@ -295,6 +295,18 @@ tell_opened(struct peer *peer, bool new_life)
 	buf_clear(&body);
 }
 
+/* What this turn still holds is stored: pg-ingest can be told where the log ends. */
+static void
+opened(void *new_life, bool ok)
+{
+	if (ingest == NULL)
+		return;
+	if (ok)
+		tell_opened(ingest, new_life != NULL);
+	else
+		peer_close(ingest, "the log cannot be written");
+}
+
 static void
 open_log(struct peer *peer, const Frame *f)
 {
@@ -305,19 +317,7 @@ open_log(struct peer *peer, const Frame *f)
 	translog_drop_tail();
 	if (!goes_on)
 		log_warning("log-cannot-continue", "why=%s", log_quote(why));
-	tell_opened(peer, !goes_on);
-}
-
-static void
-told_life_started(void *data, bool ok)
-{
-	(void)data;
-	if (ingest == NULL)
-		return;
-	if (ok)
-		tell_opened(ingest, false);
-	else
-		peer_close(ingest, "a new life could not be stored");
+	store_after_commit(opened, goes_on ? NULL : &ingest);
 }
 
 static void
@@ -327,7 +327,7 @@ start_life(struct peer *peer, const Frame *f)
 		return;
 	translog_start_life(f->start_life);
 	registry_close_gateways("the log began a new life");
-	store_after_commit(told_life_started, NULL);
+	store_after_commit(opened, NULL);
 }
 
 static void
@@ -468,5 +468,6 @@ serve_status(void)
 			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
 			 ",\"writes_pending\":%" PRIu64,
 	    translog_life(), translog_first(), translog_visible(), store_bytes(),
-	    store_failing() ? "false" : "true", registry_count(), writes_last(), writes_last() - writes_applied());
+	    store_failing() ? "false" : "true", registry_count(), writes_last(),
+	    writes_last() - writes_applied());
 }

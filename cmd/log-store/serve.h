@@ -1,4 +1,5 @@
-/* What log-store answers: to pg-ingest, to readers of the log, to gateways for their clients, to pg-publish. */
+/* What log-store answers: to pg-ingest, to readers of the log, to gateways for their clients, to pg-publish.
+ */
 #ifndef LOG_STORE_SERVE_H
 #define LOG_STORE_SERVE_H
 

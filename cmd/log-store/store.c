@@ -107,7 +107,8 @@ store_open(const char *path, uint64_t max_bytes, bool read_only)
 	is_read_only = read_only;
 	if ((rc = mdb_env_create(&env)) != 0 || (rc = mdb_env_set_maxdbs(env, TABLES)) != 0 ||
 	    (rc = mdb_env_set_mapsize(env, max_bytes)) != 0 ||
-	    (rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0), 0600)) != 0 ||
+	    (rc = mdb_env_open(env, path,
+		 MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0), 0600)) != 0 ||
 	    (rc = mdb_txn_begin(env, NULL, read_only ? MDB_RDONLY : 0, &txn)) != 0)
 		goto fail;
 	for (int i = 0; i < TABLES; i++)
@@ -126,7 +127,8 @@ store_open(const char *path, uint64_t max_bytes, bool read_only)
 		ev_unref(loop());
 	}
 	if (meta_get("format") > FORMAT) {
-		log_error("log-too-new", "path=%s format=%lu ours=%d", path, (unsigned long)meta_get("format"), FORMAT);
+		log_error("log-too-new", "path=%s format=%lu ours=%d", path,
+		    (unsigned long)meta_get("format"), FORMAT);
 		return -1;
 	}
 	if (!read_only && meta_get("format") == 0)
@@ -226,8 +228,8 @@ store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
 }
 
 bool
-store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
-    uint64_t max_xid)
+store_put_record(
+    enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid, uint64_t max_xid)
 {
 	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)time(NULL) };
 	MDB_val value = { sizeof head + protobuf_c_message_get_packed_size(message), NULL };
@@ -253,7 +255,8 @@ record_open(const MDB_val *record, struct record_head *head, MDB_val *message)
 	memcpy(head, p, sizeof *head);
 	message->mv_data = (uint8_t *)(uintptr_t)p + sizeof *head;
 	message->mv_size = record->mv_size - sizeof *head;
-	return head->checksum == XXH3_64bits(p + sizeof head->checksum, record->mv_size - sizeof head->checksum);
+	return head->checksum ==
+	       XXH3_64bits(p + sizeof head->checksum, record->mv_size - sizeof head->checksum);
 }
 
 static MDB_val

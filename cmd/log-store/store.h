@@ -1,8 +1,8 @@
 /*
  * The file: one LMDB environment, its tables, and group commit.
  *
- * All changes of one turn of the loop go into one LMDB transaction; at the end of the turn it is committed, which
- * fsyncs, and only then are the callbacks run that were left with store_after_commit(): that is when an
+ * All changes of one turn of the loop go into one LMDB transaction; at the end of the turn it is committed,
+ * which fsyncs, and only then are the callbacks run that were left with store_after_commit(): that is when an
  * acknowledgement may go out.
  */
 #ifndef LOG_STORE_STORE_H
@@ -15,12 +15,12 @@
 #include "arena.h"
 
 enum store_table {
-	TABLE_META,     /* name → be64 or text */
-	TABLE_LOG,      /* be64 position, be32 part → record of a Transaction */
-	TABLE_SCHEMA,   /* be64 ordinal → Migration */
-	TABLE_WRITES,   /* be64 position → record of a ClientTransaction */
-	TABLE_ACCEPTED, /* hash of client id and its lsn → be64 write position, be64 echo position */
-	TABLE_CLIENTS,  /* hash of client id → ClientRecord */
+	TABLE_META,	  /* name → be64 or text */
+	TABLE_LOG,	  /* be64 position, be32 part → record of a Transaction */
+	TABLE_SCHEMA,	  /* be64 ordinal → Migration */
+	TABLE_WRITES,	  /* be64 position → record of a ClientTransaction */
+	TABLE_ACCEPTED,	  /* hash of client id and its lsn → be64 write position, be64 echo position */
+	TABLE_CLIENTS,	  /* hash of client id → ClientRecord */
 	TABLE_CLIENT_LSN, /* hash of client id → the last lsn of its own that was accepted */
 	TABLES
 };
@@ -31,16 +31,17 @@ enum store_table {
  */
 struct record_head {
 	uint64_t checksum;
-	uint64_t xid;      /* of the transaction, with epoch; a write: 0 */
-	uint64_t max_xid;  /* the greatest xid of this record and all before it */
-	uint64_t stored;   /* Unix time, seconds */
+	uint64_t xid;	  /* of the transaction, with epoch; a write: 0 */
+	uint64_t max_xid; /* the greatest xid of this record and all before it */
+	uint64_t stored;  /* Unix time, seconds */
 };
 
 /* Opens or makes the file. 0, or -1 with a log line. */
 int store_open(const char *path, uint64_t max_bytes, bool read_only);
 void store_close(void);
 
-/* The transaction of this turn; begins it if need be. NULL: the file cannot be written just now (a line said why). */
+/* The transaction of this turn; begins it if need be. NULL: the file cannot be written just now (a line said
+ * why). */
 MDB_txn *store_write(void);
 /* For reading what is durable: a read transaction that ends with the turn. */
 MDB_txn *store_read(void);
@@ -55,8 +56,8 @@ void store_after_commit(void (*fn)(void *data, bool ok), void *data);
 
 /* Puts a value; on failure the turn's transaction is lost and everybody who waits for it is told. */
 bool store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags);
-bool store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
-    uint64_t max_xid);
+bool store_put_record(
+    enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid, uint64_t max_xid);
 /* The packed message in a record, and its head; false when its checksum does not fit. */
 bool record_open(const MDB_val *record, struct record_head *head, MDB_val *message);
 

@@ -15,14 +15,15 @@
 #define KEY_SIZE  12
 #define TRIM_STEP 2000 /* records deleted in one turn */
 
-/* Numbers that every append needs; all of them are in meta too, written in the transaction that changed them. */
+/* Numbers that every append needs; all of them are in meta too, written in the transaction that changed them.
+ */
 static struct state {
 	uint64_t life, first, last; /* last: closed by its Postgres commit */
-	uint64_t commit_lsn;        /* of last's commit */
-	uint64_t passed_lsn;        /* the WAL up to here is dealt with */
+	uint64_t commit_lsn;	    /* of last's commit */
+	uint64_t passed_lsn;	    /* the WAL up to here is dealt with */
 	uint64_t max_xid;
-	uint64_t bytes;             /* of the records kept */
-	uint64_t next;              /* position of the transaction that is being appended */
+	uint64_t bytes; /* of the records kept */
+	uint64_t next;	/* position of the transaction that is being appended */
 } now, durable;
 
 static void

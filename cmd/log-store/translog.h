@@ -1,8 +1,8 @@
 /*
  * The log from Postgres: transactions at gapless positions, in commit order, and the schema's history.
  *
- * Readers see a transaction when the Postgres commit that holds it has been stored whole and fsynced; what a crash or
- * a lost pg-ingest left behind that is dropped before the next append.
+ * Readers see a transaction when the Postgres commit that holds it has been stored whole and fsynced; what a
+ * crash or a lost pg-ingest left behind that is dropped before the next append.
  */
 #ifndef LOG_STORE_TRANSLOG_H
 #define LOG_STORE_TRANSLOG_H
@@ -15,7 +15,8 @@
 
 void translog_open(void);
 
-/* What Postgres holds, compared with what the log has: can the log go on? If not, *why says so in a few words. */
+/* What Postgres holds, compared with what the log has: can the log go on? If not, *why says so in a few
+ * words. */
 bool translog_continues(const OpenLog *postgres, const char **why);
 /* Begins a new life: no transactions, this schema. */
 void translog_start_life(const StartLife *life);
@@ -26,8 +27,8 @@ bool translog_append(Transaction *transaction);
 /* Nothing of Postgres' WAL up to here is missing. */
 void translog_wal_passed(uint64_t lsn);
 
-uint64_t translog_life(void);     /* 0 before the first */
-uint64_t translog_first(void);    /* oldest position kept; one more than last when there is none */
+uint64_t translog_life(void);	  /* 0 before the first */
+uint64_t translog_first(void);	  /* oldest position kept; one more than last when there is none */
 uint64_t translog_appended(void); /* last position appended whole, durable or not */
 uint64_t translog_visible(void);  /* last position that readers may see */
 uint64_t translog_commit_lsn(void);
@@ -36,8 +37,8 @@ uint64_t translog_passed_lsn(void);
 void translog_committed(bool ok);
 
 /*
- * Appends packed Transactions to `body` as field `field`, from part `part` of the position after `after`, until there
- * are no more or `body` is longer than max_bytes. A damaged record ends it with a log line.
+ * Appends packed Transactions to `body` as field `field`, from part `part` of the position after `after`,
+ * until there are no more or `body` is longer than max_bytes. A damaged record ends it with a log line.
  */
 void translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field);
 /* The same for the schema's history. */

@@ -122,8 +122,8 @@ writes_append(ClientTransaction *t, bool *duplicate, uint64_t *echo)
 	}
 	t->position = now.last + 1;
 	be64_set(bytes, t->position);
-	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0) || !put_accepted(&key, t->position, 0) ||
-	    !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
+	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0) ||
+	    !put_accepted(&key, t->position, 0) || !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
 		return false;
 	now.last++;
 	meta_put("writes_last", now.last);

@@ -1,6 +1,6 @@
 /*
- * What clients sent: the log of writes on its way to Postgres, which of their transactions are accepted already, and
- * what is kept of each client.
+ * What clients sent: the log of writes on its way to Postgres, which of their transactions are accepted
+ * already, and what is kept of each client.
  */
 #ifndef LOG_STORE_WRITES_H
 #define LOG_STORE_WRITES_H
@@ -19,8 +19,8 @@ uint64_t writes_last(void);    /* durable */
 uint64_t writes_applied(void); /* as far as Postgres has committed */
 
 /*
- * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log it came
- * back, 0 when it has not yet. False when it could not be written.
+ * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log
+ * it came back, 0 when it has not yet. False when it could not be written.
  */
 bool writes_append(ClientTransaction *transaction, bool *duplicate, uint64_t *echo);
 /* The transaction came back from Postgres at this position of the log. */

@@ -1,10 +1,10 @@
 /*
  * Direct writes.
  *
- * The log of writes is read from where Postgres' own record of progress says, so nothing is applied twice and nothing
- * left out, whichever process died. One page of it is applied at a time, as one Postgres transaction. When Postgres
- * refuses something, the page is taken again one client transaction at a time, and the one that is refused alone is
- * set aside. What will pass (a lost connection, a deadlock, a failover) is tried again.
+ * The log of writes is read from where Postgres' own record of progress says, so nothing is applied twice and
+ * nothing left out, whichever process died. One page of it is applied at a time, as one Postgres transaction.
+ * When Postgres refuses something, the page is taken again one client transaction at a time, and the one that
+ * is refused alone is set aside. What will pass (a lost connection, a deadlock, a failover) is tried again.
  */
 #include "direct.h"
 
@@ -22,18 +22,18 @@
 #include "service.h"
 #include "xalloc.h"
 
-#define PAGE_BYTES  (256 * 1024)
-#define FIRST_WAIT  0.1 /* seconds before connecting again; doubles */
-#define LONGEST     5.0
-#define AGAIN       0.05 /* seconds before a transaction that met passing trouble is tried again; doubles */
+#define PAGE_BYTES (256 * 1024)
+#define FIRST_WAIT 0.1 /* seconds before connecting again; doubles */
+#define LONGEST	   5.0
+#define AGAIN	   0.05 /* seconds before a transaction that met passing trouble is tried again; doubles */
 
 enum state {
-	STATE_DOWN,       /* waits for the next attempt to connect */
+	STATE_DOWN, /* waits for the next attempt to connect */
 	STATE_CONNECTING,
-	STATE_IDLE,       /* connected; nothing to do, or log-store is away */
-	STATE_OPENING,    /* asks Postgres how far it is */
-	STATE_APPLYING,   /* a group is under way */
-	STATE_REFUSING    /* the record of a refusal is */
+	STATE_IDLE,	/* connected; nothing to do, or log-store is away */
+	STATE_OPENING,	/* asks Postgres how far it is */
+	STATE_APPLYING, /* a group is under way */
+	STATE_REFUSING	/* the record of a refusal is */
 };
 
 static enum state state;
@@ -46,16 +46,16 @@ static bool said_unreachable;
 
 static struct peer *log_peer;
 static char life[64];
-static bool opened;      /* life and progress are known */
+static bool opened;	 /* life and progress are known */
 static uint64_t applied; /* Postgres has committed up to here */
-static bool reading;     /* a ReadWrites is under way */
+static bool reading;	 /* a ReadWrites is under way */
 
 /* What is to be applied: a page of the log of writes, and how much of it. */
 static struct arena page_memory;
 static ClientTransaction **page;
 static size_t page_n, page_at; /* page[page_at] is next */
-static size_t group_n;         /* transactions of the group that is under way */
-static bool one_by_one;        /* until the page is done */
+static size_t group_n;	       /* transactions of the group that is under way */
+static bool one_by_one;	       /* until the page is done */
 
 static char sqlstate[8], *message; /* of the first error in this pipeline */
 static uint64_t n_applied, n_rejected;
@@ -76,7 +76,8 @@ static void
 disconnect(const char *why)
 {
 	if (!said_unreachable)
-		log_warning("postgres-lost", "error=%s next=%s", log_quote(why), log_quote("tries again until it is back"));
+		log_warning("postgres-lost", "error=%s next=%s", log_quote(why),
+		    log_quote("tries again until it is back"));
 	said_unreachable = true;
 	ev_io_stop(loop(), &io);
 	PQfinish(conn);
@@ -93,9 +94,11 @@ static void
 begin_connecting(void)
 {
 	/* Values are read and written as the wire has them, whatever the database's defaults are. */
-	const char *keywords[] = { "dbname", "application_name", "connect_timeout", "client_encoding", "options", NULL };
+	const char *keywords[] = { "dbname", "application_name", "connect_timeout", "client_encoding",
+		"options", NULL };
 	const char *values[] = { conninfo, "leyden pg-publish", "10", "UTF8",
-		"-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c search_path=pg_catalog", NULL };
+		"-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c search_path=pg_catalog",
+		NULL };
 
 	conn = PQconnectStartParams(keywords, values, 1);
 	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {
@@ -207,8 +210,8 @@ ask_progress(void)
 	const char *params[] = { life };
 
 	state = STATE_OPENING;
-	if (PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL, params,
-		NULL, NULL, 0) != 1 ||
+	if (PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
+		params, NULL, NULL, 0) != 1 ||
 	    PQpipelineSync(conn) != 1)
 		disconnect(PQerrorMessage(conn));
 	else
@@ -272,8 +275,8 @@ group_failed(void)
 		one_by_one = true;
 		return;
 	}
-	log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s", log_quote(t->client_id),
-	    t->position, sqlstate, log_quote(message));
+	log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
+	    log_quote(t->client_id), t->position, sqlstate, log_quote(message));
 	n_rejected++;
 	state = STATE_REFUSING;
 	if (group_send_refusal(conn, life, t, sqlstate, message))

@@ -145,16 +145,18 @@ operations_json(const ClientTransaction *t)
 			const Value *v = op->values[k];
 			char num[16];
 			/* What is no UTF-8 could not be stored either: it is shown as missing. */
-			json_t *value = v->null ? json_null() : json_stringn((const char *)v->text.data, v->text.len);
+			json_t *value =
+			    v->null ? json_null() : json_stringn((const char *)v->text.data, v->text.len);
 
 			snprintf(num, sizeof num, "%" PRIu32, v->num);
 			json_object_set_new(values, num, value != NULL ? value : json_null());
 		}
 		for (size_t k = 0; k < op->n_observed; k++)
 			json_array_append_new(observed, json_string(op->observed[k]));
-		json_array_append_new(ops, json_pack("{s:s, s:I, s:o, s:o}", "kind",
-					       kinds[op->kind <= CHANGE_KIND__MIGRATE ? op->kind : 0], "relation",
-					       (json_int_t)op->relation, "values", values, "observed", observed));
+		json_array_append_new(
+		    ops, json_pack("{s:s, s:I, s:o, s:o}", "kind",
+			     kinds[op->kind <= CHANGE_KIND__MIGRATE ? op->kind : 0], "relation",
+			     (json_int_t)op->relation, "values", values, "observed", observed));
 	}
 	text = json_dumps(ops, JSON_COMPACT);
 	json_decref(ops);
@@ -162,11 +164,12 @@ operations_json(const ClientTransaction *t)
 }
 
 bool
-group_send_refusal(PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate,
-    const char *message)
+group_send_refusal(
+    PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate, const char *message)
 {
 	char *operations = operations_json(t);
-	const char *params[] = { t->client_id, (const char *)t->lsn.data, t->user_id, sqlstate, message, operations };
+	const char *params[] = { t->client_id, (const char *)t->lsn.data, t->user_id, sqlstate, message,
+		operations };
 	int lengths[] = { 0, (int)t->lsn.len, 0, 0, 0, 0 }, formats[] = { 0, 1, 0, 0, 0, 0 };
 	bool ok = send_mark(conn, t) &&
 		  PQsendQueryParams(conn, SQL_REJECTED, 6, NULL, params, lengths, formats, 0) == 1 &&

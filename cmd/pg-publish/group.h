@@ -16,8 +16,9 @@ void group_new_connection(void);
 void group_failed_before(void);
 /* Queues the transactions, the progress and a sync. False: the connection is unusable. */
 bool group_send(PGconn *conn, const char *life, ClientTransaction **transactions, size_t n);
-/* Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, and the progress. */
-bool group_send_refusal(PGconn *conn, const char *life, const ClientTransaction *transaction, const char *sqlstate,
-    const char *message);
+/* Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, and the
+ * progress. */
+bool group_send_refusal(PGconn *conn, const char *life, const ClientTransaction *transaction,
+    const char *sqlstate, const char *message);
 
 #endif

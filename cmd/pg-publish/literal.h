@@ -13,7 +13,8 @@ void literal_tag(struct buf *out, uint64_t ms, const char *origin);
 void literal_tags(struct buf *out, char **tags, size_t n);
 /* text[] by attribute number: the values of an operation. */
 void literal_values(struct buf *out, const ClientOp *op);
-/* boolean[] by attribute number: true the column competes, false it does not, NULL the client did not send it. */
+/* boolean[] by attribute number: true the column competes, false it does not, NULL the client did not send
+ * it. */
 void literal_claims(struct buf *out, const ClientOp *op);
 /* The name under which this Postgres' own writes have their tags. */
 void literal_set_own_origin(unsigned instance);

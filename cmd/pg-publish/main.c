@@ -1,5 +1,6 @@
 /*
- * pg-publish: writes clients' transactions into Postgres, where the functions that electrify made resolve conflicts.
+ * pg-publish: writes clients' transactions into Postgres, where the functions that electrify made resolve
+ * conflicts.
  */
 #include <libpq-fe.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 static char *database_url;
 
 static const struct option_def options[] = {
-	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "the Postgres to write to", true, true },
+	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "the Postgres to write to", true,
+	    true },
 	{ 0 },
 };
 
@@ -22,7 +24,8 @@ open_publish(void)
 	PQconninfoOption *parsed = PQconninfoParse(database_url, &error);
 
 	if (parsed == NULL)
-		service_config_error("DATABASE_URL", "%s", error != NULL ? error : "not a Postgres URL or conninfo");
+		service_config_error(
+		    "DATABASE_URL", "%s", error != NULL ? error : "not a Postgres URL or conninfo");
 	PQconninfoFree(parsed);
 	literal_set_own_origin(service_instance());
 	direct_open(database_url);

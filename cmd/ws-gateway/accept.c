@@ -1,10 +1,10 @@
 /*
  * Taking a client's own transactions.
  *
- * A transaction is appended to the log of writes as the client sent it, its columns told by attribute number, and which
- * of them compete as their column's last writer. It is acknowledged when it has come back from Postgres through the
- * stream, and so after it is safe and after its echo: clients of 0.5.0 and 0.5.1 break on an acknowledgement before the
- * echo, 0.5.3 ignores it.
+ * A transaction is appended to the log of writes as the client sent it, its columns told by attribute number,
+ * and which of them compete as their column's last writer. It is acknowledged when it has come back from
+ * Postgres through the stream, and so after it is safe and after its echo: clients of 0.5.0 and 0.5.1 break
+ * on an acknowledgement before the echo, 0.5.3 ignores it.
  */
 #include "accept.h"
 
@@ -18,12 +18,12 @@
 #include "xalloc.h"
 
 #define TIMESTAMP_MAX UINT64_C(9224318015999999) /* ms: the end of what Postgres' timestamps can say */
-#define APPEND_AGAIN  1.0                        /* seconds */
+#define APPEND_AGAIN  1.0			 /* seconds */
 
 /* A relation that the client announced: its columns in the client's order. */
 struct client_relation {
 	uint32_t id;
-	uint32_t relation;     /* Postgres' oid; 0: there is no such table */
+	uint32_t relation; /* Postgres' oid; 0: there is no such table */
 	size_t n;
 	const Column **columns; /* NULL: the table has no such column, or Postgres computes it */
 };
@@ -40,13 +40,13 @@ struct write {
 	struct write *next;
 	struct client *client;
 	ClientTransaction *transaction; /* until it is appended */
-	struct arena memory;            /* of it */
+	struct arena memory;		/* of it */
 	size_t size;
 	ProtobufCBinaryData lsn;
 	uint64_t timestamp;
 	bool asked, appended;
-	bool duplicate;                 /* it was sent before */
-	uint64_t echo_at;               /* a duplicate's: where its echo was; 0: still to come */
+	bool duplicate;	  /* it was sent before */
+	uint64_t echo_at; /* a duplicate's: where its echo was; 0: still to come */
 };
 
 static void
@@ -79,7 +79,8 @@ void
 accept_relation(struct client *c, const SatRelation *r)
 {
 	struct client_relation *known = relation_find(c, r->relation_id);
-	const struct table_version *t = strcmp(r->schema_name, "public") == 0 ? schema_find(r->table_name) : NULL;
+	const struct table_version *t =
+	    strcmp(r->schema_name, "public") == 0 ? schema_find(r->table_name) : NULL;
 
 	if (known == NULL) {
 		c->relations = xrealloc(c->relations, (c->n_relations + 1) * sizeof *c->relations);
@@ -116,8 +117,8 @@ same_value(const SatOpRow *a, const SatOpRow *b, size_t i)
 }
 
 /*
- * Which columns compete as last writer: all of an insert's, those that an update changed, none of a delete's. An
- * update without its old row is a compensation: it keeps a row alive and writes nothing.
+ * Which columns compete as last writer: all of an insert's, those that an update changed, none of a delete's.
+ * An update without its old row is a compensation: it keeps a row alive and writes nothing.
  */
 static bool
 claims(ChangeKind kind, const SatOpRow *row, const SatOpRow *old, size_t i)
@@ -128,8 +129,8 @@ claims(ChangeKind kind, const SatOpRow *row, const SatOpRow *old, size_t i)
 }
 
 static void
-add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *row, const SatOpRow *old, char **tags,
-    size_t n_tags)
+add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *row, const SatOpRow *old,
+    char **tags, size_t n_tags)
 {
 	struct open_write *w = c->open_write;
 	const struct client_relation *r = relation_find(c, relation_id);
@@ -145,7 +146,8 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 		refuse(c, "an operation on an unknown relation");
 		return;
 	}
-	if (values == NULL || values->n_values != r->n || (kind == CHANGE_KIND__UPDATE && old != NULL && old->n_values != r->n)) {
+	if (values == NULL || values->n_values != r->n ||
+	    (kind == CHANGE_KIND__UPDATE && old != NULL && old->n_values != r->n)) {
 		refuse(c, "a row that does not have the announced columns");
 		return;
 	}
@@ -208,7 +210,8 @@ begin(struct client *c, const SatOpBegin *b)
 	client_transaction__init(&w->transaction);
 	w->transaction.client_id = c->id;
 	w->transaction.user_id = c->user_id;
-	w->transaction.lsn = (ProtobufCBinaryData){ b->lsn.len, arena_dup(&w->memory, b->lsn.data, b->lsn.len) };
+	w->transaction.lsn =
+	    (ProtobufCBinaryData){ b->lsn.len, arena_dup(&w->memory, b->lsn.data, b->lsn.len) };
 	w->transaction.timestamp = b->commit_timestamp;
 }
 
@@ -231,7 +234,8 @@ append(struct write *w)
 	w->asked = true;
 	request.id = ask_id();
 	request.transaction = w->transaction;
-	ask(upstream_log(), &w->client->asks, request.id, FRAME__BODY_APPEND_WRITE, &request.base, on_appended, w);
+	ask(upstream_log(), &w->client->asks, request.id, FRAME__BODY_APPEND_WRITE, &request.base,
+	    on_appended, w);
 }
 
 /* The log could not be written: in a while, all that is not appended is sent again, in order. */
@@ -327,8 +331,8 @@ accept_oplog(struct client *c, const SatOpLog *log)
 			    op->update->old_row_data, op->update->tags, op->update->n_tags);
 			break;
 		case SAT_TRANS_OP__OP_DELETE:
-			add_op(c, CHANGE_KIND__DELETE, op->delete_->relation_id, NULL, op->delete_->old_row_data,
-			    op->delete_->tags, op->delete_->n_tags);
+			add_op(c, CHANGE_KIND__DELETE, op->delete_->relation_id, NULL,
+			    op->delete_->old_row_data, op->delete_->tags, op->delete_->n_tags);
 			break;
 		default:
 			refuse(c, "an operation that clients may not send");

@@ -8,7 +8,7 @@
 #define BUCKETS 4096 /* a power of two */
 
 struct ask {
-	struct ask *prev, *next;             /* all, oldest first */
+	struct ask *prev, *next;	     /* all, oldest first */
 	struct ask *owner_prev, *owner_next; /* of one owner */
 	struct ask *bucket_next;
 	struct ask_owner *owner;
@@ -39,7 +39,9 @@ ask(struct peer *peer, struct ask_owner *owner, uint32_t id, Frame__BodyCase bod
 	struct ask *a = xcalloc(1, sizeof *a);
 	size_t n = protobuf_c_message_get_packed_size(request);
 
-	*a = (struct ask){ .owner = owner, .peer = peer, .id = id, .body_case = body_case, .fn = fn, .data = data };
+	*a = (struct ask){
+		.owner = owner, .peer = peer, .id = id, .body_case = body_case, .fn = fn, .data = data
+	};
 	buf_added(&a->packed, protobuf_c_message_pack(request, buf_room(&a->packed, n)));
 	a->prev = newest;
 	*(newest != NULL ? &newest->next : &oldest) = a;

@@ -1,6 +1,6 @@
 /*
- * Requests to other tools that are answered by id. One that has no answer yet is sent again when the other tool comes
- * back: every request here may be repeated without harm.
+ * Requests to other tools that are answered by id. One that has no answer yet is sent again when the other
+ * tool comes back: every request here may be repeated without harm.
  */
 #ifndef WS_GATEWAY_ASK_H
 #define WS_GATEWAY_ASK_H

@@ -110,7 +110,8 @@ static void
 add_transformed(struct buf *body, const Change *c, enum view view)
 {
 	struct arena a = { 0 };
-	SatTransOp *op = sat_trans_op__unpack(arena_pb(&a), c->op.len, c->op.data), changed = SAT_TRANS_OP__INIT;
+	SatTransOp *op = sat_trans_op__unpack(arena_pb(&a), c->op.len, c->op.data),
+		   changed = SAT_TRANS_OP__INIT;
 	SatOpInsert insert = SAT_OP_INSERT__INIT;
 	SatOpDelete delete = SAT_OP_DELETE__INIT;
 	size_t n;

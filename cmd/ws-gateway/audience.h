@@ -1,6 +1,6 @@
 /*
- * Who sees the same: clients that subscribe to the same tables, and, where tables have owners, are the same user.
- * What is made of a record is made once for each audience.
+ * Who sees the same: clients that subscribe to the same tables, and, where tables have owners, are the same
+ * user. What is made of a record is made once for each audience.
  */
 #ifndef WS_GATEWAY_AUDIENCE_H
 #define WS_GATEWAY_AUDIENCE_H
@@ -27,7 +27,8 @@ bool audience_has(const struct audience *a, uint32_t relation);
 
 struct record;
 
-/* How a change looks to an audience: an update of the owner takes the row away from one and gives it to another. */
+/* How a change looks to an audience: an update of the owner takes the row away from one and gives it to
+ * another. */
 enum view { VIEW_NONE, VIEW_AS_IS, VIEW_INSERT, VIEW_DELETE };
 enum view audience_view(const struct audience *a, const Change *change);
 

@@ -1,6 +1,6 @@
 /*
- * A websocket frame as it goes to a socket, header included: servers do not mask, so the same bytes serve every
- * client, and one encoding is shared until the last socket has taken it.
+ * A websocket frame as it goes to a socket, header included: servers do not mask, so the same bytes serve
+ * every client, and one encoding is shared until the last socket has taken it.
  */
 #ifndef WS_GATEWAY_CHUNK_H
 #define WS_GATEWAY_CHUNK_H

@@ -14,13 +14,12 @@
 #include "version.h"
 #include "xalloc.h"
 
-#define PING_EVERY    5.0 /* seconds; the protocol's */
-#define ATTACH_AGAIN  0.1 /* seconds between attempts to take a client id that another connection holds */
-#define ATTACH_TRIES  10
-#define WRITES_PAUSE  (1024 * 1024) /* bytes on their way to the log before the socket is no longer read */
+#define PING_EVERY   5.0 /* seconds; the protocol's */
+#define ATTACH_AGAIN 0.1 /* seconds between attempts to take a client id that another connection holds */
+#define ATTACH_TRIES 10
+#define WRITES_PAUSE (1024 * 1024) /* bytes on their way to the log before the socket is no longer read */
 
 static struct client *all;
-
 
 // ---- ending
 
@@ -125,7 +124,8 @@ on_tick(struct ev_loop *l, ev_timer *w, int events)
 	} else if (c->pinged) {
 		client_close(c, "does not answer pings");
 	} else if (!c->answering && c->delivery == NULL) {
-		/* During a request a client would take the ping for the answer; inside initial rows it is out of place. */
+		/* During a request a client would take the ping for the answer; inside initial rows it is out
+		 * of place. */
 		client_send(c, SAT_PING_REQ, &ping.base);
 		c->pinged = true;
 	}
@@ -159,8 +159,9 @@ on_attached(void *data, const Frame *f)
 	}
 	if (a->result != CLIENT_ATTACHED__RESULT__OK) {
 		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST,
-		    a->result == CLIENT_ATTACHED__RESULT__BUSY ? "its client id is in use on another connection"
-							       : "its client id belongs to another user");
+		    a->result == CLIENT_ATTACHED__RESULT__BUSY
+			? "its client id is in use on another connection"
+			: "its client id belongs to another user");
 		return;
 	}
 	c->own_lsn = (ProtobufCBinaryData){ a->lsn.len, (uint8_t *)xmemdup0(a->lsn.data, a->lsn.len) };
@@ -208,7 +209,8 @@ on_expiry(struct ev_loop *l, ev_timer *w, int events)
 	client_fail(w->data, SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED, "its token has expired");
 }
 
-/* What the answer of auth-check is checked against, once it is there: the order of checks is the protocol's. */
+/* What the answer of auth-check is checked against, once it is there: the order of checks is the protocol's.
+ */
 struct credentials {
 	struct client *client;
 	enum version_check version;
@@ -235,7 +237,8 @@ on_verified(void *data, const Frame *f)
 	} else {
 		c->user_id = xstrdup(t->user_id);
 		if (t->expires != 0) {
-			ev_timer_set(&c->expiry, (double)t->expires - ev_time() > 0 ? (double)t->expires - ev_time() : 0, 0.);
+			ev_timer_set(&c->expiry,
+			    (double)t->expires - ev_time() > 0 ? (double)t->expires - ev_time() : 0, 0.);
 			ev_timer_start(loop(), &c->expiry);
 		}
 		attach(c);
@@ -287,7 +290,8 @@ static void
 on_start_answer(struct client *c)
 {
 	if (c->accepting)
-		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__INTERNAL, "answers a start request that was not made");
+		client_fail(
+		    c, SAT_ERROR_RESP__ERROR_CODE__INTERNAL, "answers a start request that was not made");
 	c->accepting = true;
 }
 
@@ -348,10 +352,12 @@ handle(struct client *c, const uint8_t *data, size_t len)
 {
 	const ProtobufCMessageDescriptor *type = len > 0 ? sat_descriptor(data[0]) : NULL;
 	struct arena a = { 0 };
-	ProtobufCMessage *m = type != NULL ? protobuf_c_message_unpack(type, arena_pb(&a), len - 1, data + 1) : NULL;
+	ProtobufCMessage *m =
+	    type != NULL ? protobuf_c_message_unpack(type, arena_pb(&a), len - 1, data + 1) : NULL;
 
 	if (m == NULL)
-		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__INTERNAL, "a frame that is no message of the protocol");
+		client_fail(
+		    c, SAT_ERROR_RESP__ERROR_CODE__INTERNAL, "a frame that is no message of the protocol");
 	else
 		dispatch(c, data[0], m);
 	arena_clear(&a);
@@ -467,7 +473,8 @@ clients_attach_again(void)
 		request.id = ask_id();
 		request.client_id = c->id;
 		request.user_id = c->user_id;
-		ask(upstream_log(), &c->asks, request.id, FRAME__BODY_ATTACH_CLIENT, &request.base, on_attached_again, c);
+		ask(upstream_log(), &c->asks, request.id, FRAME__BODY_ATTACH_CLIENT, &request.base,
+		    on_attached_again, c);
 	}
 }
 

@@ -1,6 +1,7 @@
 /*
- * One client: from its first message to its last. client.c has its life and the messages' table; replicate.c sends it
- * the log; subscribe.c gives it subscriptions and their initial rows; accept.c takes its own transactions.
+ * One client: from its first message to its last. client.c has its life and the messages' table; replicate.c
+ * sends it the log; subscribe.c gives it subscriptions and their initial rows; accept.c takes its own
+ * transactions.
  */
 #ifndef WS_GATEWAY_CLIENT_H
 #define WS_GATEWAY_CLIENT_H
@@ -16,10 +17,10 @@
 #include "stream.h"
 
 enum client_state {
-	CLIENT_NEW,       /* nothing but SatAuthReq is allowed */
+	CLIENT_NEW,	  /* nothing but SatAuthReq is allowed */
 	CLIENT_VERIFYING, /* auth-check, then log-store are asked about it */
-	CLIENT_IN,        /* authenticated */
-	CLIENT_GONE       /* an error was sent, or the socket has closed; nothing is done for it any more */
+	CLIENT_IN,	  /* authenticated */
+	CLIENT_GONE	  /* an error was sent, or the socket has closed; nothing is done for it any more */
 };
 
 /* A message that waits until the one before it is answered. */
@@ -34,23 +35,23 @@ struct client {
 	struct conn *conn;
 	enum client_state state;
 	char *id, *user_id;
-	double since;             /* Unix time of its authentication */
-	bool answering;           /* a request of its is being answered: no other is begun, no ping is sent */
+	double since;	/* Unix time of its authentication */
+	bool answering; /* a request of its is being answered: no other is begun, no ping is sent */
 	struct waiting_message *inbox, **inbox_end;
 	struct ask_owner asks;
-	ev_timer tick;            /* every PING_EVERY seconds */
-	ev_timer expiry;          /* of its token */
-	double heard;             /* loop time of its last message */
-	bool pinged;              /* and nothing was heard since */
+	ev_timer tick;	 /* every PING_EVERY seconds */
+	ev_timer expiry; /* of its token */
+	double heard;	 /* loop time of its last message */
+	bool pinged;	 /* and nothing was heard since */
 	unsigned attach_tries;
 	ev_timer attach_again;
 
 	/* replicate.c: from the log to the client */
-	bool streaming;           /* its start request was answered */
-	bool held;                /* the stream stands while a snapshot is taken */
-	bool in_transaction;      /* a begin was sent, its commit not yet */
+	bool streaming;	     /* its start request was answered */
+	bool held;	     /* the stream stands while a snapshot is taken */
+	bool in_transaction; /* a begin was sent, its commit not yet */
 	struct cursor cursor;
-	bool echoed;              /* it was sent a transaction of its own, and nothing since */
+	bool echoed; /* it was sent a transaction of its own, and nothing since */
 	ev_timer after_echo;
 	struct audience *audience;
 	const struct table_version **announced; /* relations sent since the stream started */
@@ -59,19 +60,19 @@ struct client {
 	/* subscribe.c */
 	struct subscription *subscriptions;
 	struct delivery *delivery; /* of initial rows, under way */
-	Subscription **saved;      /* from log-store at the time of attaching */
+	Subscription **saved;	   /* from log-store at the time of attaching */
 	size_t n_saved;
-	struct arena memory;       /* of saved */
+	struct arena memory; /* of saved */
 
 	/* accept.c: from the client to the log */
-	bool accepting;            /* it has answered our start request */
+	bool accepting; /* it has answered our start request */
 	struct client_relation *relations;
 	size_t n_relations;
 	struct open_write *open_write; /* the transaction that is coming in */
-	struct write *writes;      /* appended or on their way, not yet echoed; oldest first */
+	struct write *writes;	       /* appended or on their way, not yet echoed; oldest first */
 	struct write **writes_end;
-	size_t write_bytes;        /* of those on their way */
-	ev_timer append_again;     /* the log could not be written: they are sent again */
+	size_t write_bytes;	     /* of those on their way */
+	ev_timer append_again;	     /* the log could not be written: they are sent again */
 	ProtobufCBinaryData own_lsn; /* the last of its own that is safe; malloc'ed */
 };
 

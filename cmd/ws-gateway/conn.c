@@ -26,8 +26,8 @@
 
 enum conn_state {
 	CONN_HANDSHAKE, /* the HTTP request is being read */
-	CONN_OPEN,      /* messages both ways */
-	CONN_CLOSING    /* what is queued goes out, then the socket is closed; nothing is read */
+	CONN_OPEN,	/* messages both ways */
+	CONN_CLOSING	/* what is queued goes out, then the socket is closed; nothing is read */
 };
 
 struct conn {
@@ -37,8 +37,8 @@ struct conn {
 	ev_io io;
 	ev_timer deadline;
 	wslay_event_context_ptr ws;
-	struct buf in;         /* bytes not yet parsed */
-	struct chunk **out;    /* ring of chunks to be sent */
+	struct buf in;	    /* bytes not yet parsed */
+	struct chunk **out; /* ring of chunks to be sent */
 	size_t out_cap, out_head, out_count, out_offset, out_bytes;
 	bool paused, parsing;
 	struct client *client;
@@ -77,7 +77,8 @@ destroy(struct conn *c)
 static void
 watch(struct conn *c)
 {
-	int events = (c->paused || c->state == CONN_CLOSING ? 0 : EV_READ) | (c->out_count > 0 ? EV_WRITE : 0);
+	int events =
+	    (c->paused || c->state == CONN_CLOSING ? 0 : EV_READ) | (c->out_count > 0 ? EV_WRITE : 0);
 
 	/* A closing connection is read from to see the other side go. */
 	if (c->state == CONN_CLOSING && c->out_count == 0)

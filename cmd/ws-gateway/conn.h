@@ -1,5 +1,6 @@
 /*
- * One websocket connection: the socket, the upgrade, frames in, chunks out. What the messages mean is client.c's.
+ * One websocket connection: the socket, the upgrade, frames in, chunks out. What the messages mean is
+ * client.c's.
  */
 #ifndef WS_GATEWAY_CONN_H
 #define WS_GATEWAY_CONN_H
@@ -15,9 +16,9 @@ struct conn;
 struct client;
 
 struct conn_limits {
-	uint64_t max_message;      /* bytes in one message from a client */
-	unsigned max_connections;  /* of this process */
-	uint64_t handshake_time;   /* seconds to complete the upgrade */
+	uint64_t max_message;	  /* bytes in one message from a client */
+	unsigned max_connections; /* of this process */
+	uint64_t handshake_time;  /* seconds to complete the upgrade */
 };
 extern struct conn_limits conn_limits;
 

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455, section 1.3 */
-#define VALUE_MAX 128                               /* of the headers that matter; a longer value fits none of them */
+#define GUID	  "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455, section 1.3 */
+#define VALUE_MAX 128 /* of the headers that matter; a longer value fits none of them */
 
 struct request {
 	char field[32], value[VALUE_MAX]; /* the header that is being read */
@@ -103,7 +103,8 @@ on_headers_complete(http_parser *parser)
 static enum handshake_result
 refuse(struct buf *out, const char *status, const char *headers, const char *text)
 {
-	buf_printf(out, "HTTP/1.1 %s\r\n%sContent-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+	buf_printf(out,
+	    "HTTP/1.1 %s\r\n%sContent-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
 	    status, headers, strlen(text), text);
 	return HANDSHAKE_REFUSED;
 }
@@ -128,11 +129,14 @@ answer(const http_parser *parser, const struct request *r, struct buf *out)
 	if (path != 3 || strncmp(r->path, "/ws", 3) != 0)
 		return refuse(out, "404 Not Found", "", "Not found\n");
 	if (parser->method != HTTP_GET)
-		return refuse(out, "405 Method Not Allowed", "Allow: GET\r\n", "A websocket begins with GET\n");
-	if (!r->upgrade_websocket || !r->connection_upgrade || parser->http_major != 1 || parser->http_minor < 1)
+		return refuse(
+		    out, "405 Method Not Allowed", "Allow: GET\r\n", "A websocket begins with GET\n");
+	if (!r->upgrade_websocket || !r->connection_upgrade || parser->http_major != 1 ||
+	    parser->http_minor < 1)
 		return refuse(out, "426 Upgrade Required", "Upgrade: websocket\r\n", "This is a websocket\n");
 	if (strcmp(r->version, "13") != 0)
-		return refuse(out, "426 Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+		return refuse(out, "426 Upgrade Required",
+		    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
 		    "Only version 13 of the websocket protocol is spoken\n");
 	if (!key_is_sound(r->key))
 		return refuse(out, "400 Bad Request", "", "Sec-WebSocket-Key is missing or malformed\n");
@@ -158,7 +162,8 @@ handshake(struct buf *in, struct buf *out)
 	http_parser parser;
 	size_t n;
 
-	/* Requests are short and whole almost always: parsing from the start again is simpler than keeping state. */
+	/* Requests are short and whole almost always: parsing from the start again is simpler than keeping
+	 * state. */
 	http_parser_init(&parser, HTTP_REQUEST);
 	parser.data = &r;
 	n = http_parser_execute(&parser, &settings, (const char *)buf_data(in), in->len);

@@ -1,6 +1,6 @@
 /*
- * ws-gateway: websocket clients. Handshake, authentication, subscriptions, fan-out, back-pressure. It holds their
- * sockets and nothing else: no credential, no key, nothing durable.
+ * ws-gateway: websocket clients. Handshake, authentication, subscriptions, fan-out, back-pressure. It holds
+ * their sockets and nothing else: no credential, no key, nothing durable.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,16 +30,19 @@ static uint64_t client_buffer, max_message, cache_bytes, handshake_time;
 static int listening_socket = -1;
 
 static const struct option_def options[] = {
-	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0, 0 },
+	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0,
+	    0 },
 	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port on loopback, when started by hand", 0, 0 },
 	{ "client-buffer", "WS_GATEWAY_CLIENT_BUFFER", OPT_BYTES, &client_buffer, "64k",
 	    "bytes that may wait for one client", 0, 0 },
-	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &max_message, "64M", "longest message of a client", 0, 0 },
+	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &max_message, "64M",
+	    "longest message of a client", 0, 0 },
 	{ "max-connections", "WS_GATEWAY_MAX_CONNECTIONS", OPT_UINT, &max_connections, "20000",
 	    "connections of this process", 0, 0 },
 	{ "handshake-time", "WS_GATEWAY_HANDSHAKE_TIME", OPT_SECONDS, &handshake_time, "10",
 	    "to complete the upgrade", 0, 0 },
-	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0, 0 },
+	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0,
+	    0 },
 	{ 0 },
 };
 
@@ -121,8 +124,10 @@ status(void)
 	size_t migrations, subscriptions = 0;
 
 	schema_migrations(&migrations);
-	return xasprintf("\"connections\":%zu,\"clients\":%zu,\"subscriptions\":%zu,\"position\":%lu,\"migrations\":%zu",
-	    conn_count(), clients_count(&subscriptions), subscriptions, (unsigned long)stream_end(), migrations);
+	return xasprintf(
+	    "\"connections\":%zu,\"clients\":%zu,\"subscriptions\":%zu,\"position\":%lu,\"migrations\":%zu",
+	    conn_count(), clients_count(&subscriptions), subscriptions, (unsigned long)stream_end(),
+	    migrations);
 }
 
 static const struct service ws_gateway = {

@@ -15,8 +15,9 @@
 #include "xalloc.h"
 
 /*
- * Seconds between a client's own transaction and another's that follows. The client tidies up its log before it applies
- * its own, and applies one that comes meanwhile first: of two transactions on one row the older would stay.
+ * Seconds between a client's own transaction and another's that follows. The client tidies up its log before
+ * it applies its own, and applies one that comes meanwhile first: of two transactions on one row the older
+ * would stay.
  */
 #define ECHO_GAP 0.02
 
@@ -56,7 +57,8 @@ static void
 refuse_start(struct client *c, SatInStartReplicationResp__ReplicationError__Code code, const char *message)
 {
 	SatInStartReplicationResp response = SAT_IN_START_REPLICATION_RESP__INIT;
-	SatInStartReplicationResp__ReplicationError error = SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__INIT;
+	SatInStartReplicationResp__ReplicationError error =
+	    SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__INIT;
 
 	error.code = code;
 	error.message = (char *)(uintptr_t)message;
@@ -124,9 +126,10 @@ resume(struct client *c, const SatInStartReplicationReq *request, uint64_t posit
 	const char *unknown = subscribe_resume(c, request->subscription_ids, request->n_subscription_ids);
 
 	if (unknown != NULL) {
-		snprintf(message, sizeof message, "Unknown subscription: %.*s%s", strlen(unknown) > 128 ? 126 : 128,
-		    unknown, strlen(unknown) > 128 ? "..." : "");
-		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__SUBSCRIPTION_NOT_FOUND, message);
+		snprintf(message, sizeof message, "Unknown subscription: %.*s%s",
+		    strlen(unknown) > 128 ? 126 : 128, unknown, strlen(unknown) > 128 ? "..." : "");
+		refuse_start(c,
+		    SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__SUBSCRIPTION_NOT_FOUND, message);
 		return;
 	}
 	start_stream(c, (struct cursor){ position, WHOLE });
@@ -141,8 +144,10 @@ replicate_start(struct client *c, const SatInStartReplicationReq *request)
 	char message[300];
 
 	if (has_version && version < 0) {
-		snprintf(message, sizeof message, "Unknown schema version: \"%.200s\"", request->schema_version);
-		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__UNKNOWN_SCHEMA_VSN, message);
+		snprintf(
+		    message, sizeof message, "Unknown schema version: \"%.200s\"", request->schema_version);
+		refuse_start(
+		    c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__UNKNOWN_SCHEMA_VSN, message);
 	} else if (request->lsn.len == 0 && request->n_subscription_ids > 0) {
 		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__INVALID_POSITION,
 		    "Cannot resume subscriptions for a first-time client");
@@ -216,7 +221,8 @@ send_record(struct client *c, struct record *record)
 {
 	const Transaction *t = record->transaction;
 	bool own = strcmp(t->origin, c->id) == 0;
-	/* A begin that nothing may follow is sent for the author's sake only; a commit closes what was begun. */
+	/* A begin that nothing may follow is sent for the author's sake only; a commit closes what was begun.
+	 */
 	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
 	struct chunk *chunk = audience_encode(record, c->audience, !c->in_transaction, t->last, force);
 
@@ -247,7 +253,8 @@ replicate_pump(struct client *c)
 
 	if (ev_is_active(&c->after_echo))
 		return;
-	while (c->state == CLIENT_IN && c->streaming && !c->held && conn_pending(c->conn) < gateway_client_buffer()) {
+	while (c->state == CLIENT_IN && c->streaming && !c->held &&
+	       conn_pending(c->conn) < gateway_client_buffer()) {
 		if (!c->in_transaction && subscribe_deliver_at(c))
 			return;
 		switch (stream_next(&c->cursor, &record)) {

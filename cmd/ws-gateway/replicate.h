@@ -10,7 +10,8 @@ void replicate_stop(struct client *c);
 void replicate_pump(struct client *c);
 /* Announces a table unless this version of it was announced on this stream. */
 void replicate_announce(struct client *c, const struct table_version *table);
-/* An empty transaction of the client's own: the log holds nothing of it that this stream has still to send. */
+/* An empty transaction of the client's own: the log holds nothing of it that this stream has still to send.
+ */
 void replicate_echo_empty(struct client *c, uint64_t timestamp);
 /* What the client subscribes to has changed. */
 void replicate_set_audience(struct client *c, const uint32_t *relations, size_t n);

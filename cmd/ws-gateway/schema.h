@@ -13,9 +13,9 @@
 
 struct table_version {
 	struct table_version *older;
-	uint64_t position;      /* of the migration that made it */
+	uint64_t position; /* of the migration that made it */
 	const Table *def;
-	bool owned;             /* has a column electric_user_id */
+	bool owned;		/* has a column electric_user_id */
 	struct chunk *relation; /* its SatRelation */
 };
 

@@ -7,7 +7,7 @@
 #include "buf.h"
 #include "schema.h"
 
-#define ID_MAX    128 /* bytes */
+#define ID_MAX	  128 /* bytes */
 #define TABLE_MAX 64  /* characters */
 
 typedef SatSubsResp__SatSubsError__ShapeReqError ShapeError;
@@ -83,7 +83,8 @@ add_name(struct buf *names, const char *name)
 	return true;
 }
 
-/* Adds to `missing` the tables that this one's foreign keys lead to, near and far, and that are not selected. */
+/* Adds to `missing` the tables that this one's foreign keys lead to, near and far, and that are not selected.
+ */
 static void
 follow_foreign_keys(struct buf *missing, const SatShapeDef *def, const struct table_version *t)
 {
@@ -91,7 +92,8 @@ follow_foreign_keys(struct buf *missing, const SatShapeDef *def, const struct ta
 		const ForeignKey *fk = t->def->foreign_keys[i];
 		bool is_public = strcmp(fk->ref_schema, "public") == 0;
 
-		if ((!is_public || !selects(def, fk->ref_table)) && add_name(missing, fk->ref_table) && is_public)
+		if ((!is_public || !selects(def, fk->ref_table)) && add_name(missing, fk->ref_table) &&
+		    is_public)
 			follow_foreign_keys(missing, def, schema_find(fk->ref_table));
 	}
 }
@@ -117,7 +119,8 @@ check_shape(struct arena *a, const SatShapeReq *r)
 	ShapeError *e = NULL;
 
 	if (def == NULL || def->n_selects == 0)
-		return shape_error(a, CODE(EMPTY_SHAPE_DEFINITION), "Empty shape requests are not allowed", r->request_id);
+		return shape_error(
+		    a, CODE(EMPTY_SHAPE_DEFINITION), "Empty shape requests are not allowed", r->request_id);
 	for (size_t i = 0; i < def->n_selects; i++) {
 		long n = printable_length(def->selects[i]->tablename);
 
@@ -128,8 +131,8 @@ check_shape(struct arena *a, const SatShapeReq *r)
 		if (schema_find(def->selects[i]->tablename) == NULL)
 			add_name(&names, def->selects[i]->tablename);
 	if (names.len > 0) {
-		e = shape_error(a, CODE(TABLE_NOT_FOUND), arena_printf(a, "Unknown tables: %s", buf_cstr(&names)),
-		    r->request_id);
+		e = shape_error(a, CODE(TABLE_NOT_FOUND),
+		    arena_printf(a, "Unknown tables: %s", buf_cstr(&names)), r->request_id);
 		goto out;
 	}
 	for (size_t i = 0; i < def->n_selects && e == NULL; i++)
@@ -144,7 +147,8 @@ check_shape(struct arena *a, const SatShapeReq *r)
 	if (names.len > 0)
 		e = shape_error(a, CODE(REFERENTIAL_INTEGRITY_VIOLATION),
 		    arena_printf(a,
-			"Some tables are missing from the shape request, but are referenced by FKs on the requested "
+			"Some tables are missing from the shape request, but are referenced by FKs on the "
+			"requested "
 			"tables: %s",
 			buf_cstr(&names)),
 		    r->request_id);
@@ -173,7 +177,8 @@ shape_check(struct arena *a, const SatSubsReq *r, bool taken)
 	SatSubsResp *answer;
 	size_t n = 0;
 
-	if (strlen(r->subscription_id) > ID_MAX) /* the reference cuts off the first character; its clients match on it */
+	if (strlen(r->subscription_id) >
+	    ID_MAX) /* the reference cuts off the first character; its clients match on it */
 		return refuse(a, arena_printf(a, "%.*s...", ID_MAX, r->subscription_id + 1), "ID too long");
 	if (taken)
 		return refuse(a, r->subscription_id,
@@ -190,7 +195,8 @@ shape_check(struct arena *a, const SatSubsReq *r, bool taken)
 			n++;
 	if (n == 0)
 		return NULL;
-	answer = refuse(a, r->subscription_id, "Could not establish a subscription due to errors on requests");
+	answer =
+	    refuse(a, r->subscription_id, "Could not establish a subscription due to errors on requests");
 	answer->err->shape_request_error = errors;
 	answer->err->n_shape_request_error = n;
 	return answer;

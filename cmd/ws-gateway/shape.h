@@ -6,8 +6,8 @@
 #include "satellite.h"
 
 /*
- * Checks a request; `taken` says that the id is in use on this connection. NULL: it is sound. Otherwise the answer,
- * in the arena.
+ * Checks a request; `taken` says that the id is in use on this connection. NULL: it is sound. Otherwise the
+ * answer, in the arena.
  */
 SatSubsResp *shape_check(struct arena *a, const SatSubsReq *request, bool taken);
 

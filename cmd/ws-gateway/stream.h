@@ -1,6 +1,6 @@
 /*
- * The log as this gateway sees it: its tail, followed as it grows, and pages of older transactions for the clients
- * that catch up, in bounded memory. Records are decoded once for all clients.
+ * The log as this gateway sees it: its tail, followed as it grows, and pages of older transactions for the
+ * clients that catch up, in bounded memory. Records are decoded once for all clients.
  */
 #ifndef WS_GATEWAY_STREAM_H
 #define WS_GATEWAY_STREAM_H
@@ -31,7 +31,7 @@ extern uint64_t stream_cache_bytes; /* limit of the pages kept */
 void stream_open(uint64_t life, uint64_t first, uint64_t position);
 uint64_t stream_life(void); /* 0: no log yet */
 uint64_t stream_first(void);
-uint64_t stream_end(void);  /* the last position that has come */
+uint64_t stream_end(void); /* the last position that has come */
 
 enum stream_result {
 	STREAM_RECORD, /* *record is what comes next */

@@ -1,10 +1,11 @@
 /*
  * Subscriptions of a client and the delivery of their initial rows.
  *
- * A delivery, one at a time for a client: a snapshot is asked for; when pg-snapshot can take it the stream to the client
- * stands for a moment; the snapshot is taken; log-store says where in the log it stands (everything up to there is
- * visible in it, the next transaction is not); the stream goes on to that place, and there the rows are sent. So what
- * the client has after them is exactly what the log holds up to there, and the stream goes on with what follows.
+ * A delivery, one at a time for a client: a snapshot is asked for; when pg-snapshot can take it the stream to
+ * the client stands for a moment; the snapshot is taken; log-store says where in the log it stands
+ * (everything up to there is visible in it, the next transaction is not); the stream goes on to that place,
+ * and there the rows are sent. So what the client has after them is exactly what the log holds up to there,
+ * and the stream goes on with what follows.
  */
 #include "subscribe.h"
 
@@ -21,25 +22,26 @@
 #include "upstream.h"
 #include "xalloc.h"
 
-#define GAP   0.05 /* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
-#define TRIES 8    /* snapshots taken for one delivery before the client is told */
+#define GAP                                                                                                  \
+	0.05	/* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
+#define TRIES 8 /* snapshots taken for one delivery before the client is told */
 #define PAUSE 0.25 /* seconds before the first retry after a failure; each next waits longer */
 
 struct subscription {
 	struct subscription *next;
 	Subscription *saved; /* as log-store keeps it; in memory */
 	struct arena memory;
-	bool answered;       /* the client knows of it: rows may come */
-	bool active;         /* its rows were delivered: the stream carries its tables */
+	bool answered; /* the client knows of it: rows may come */
+	bool active;   /* its rows were delivered: the stream carries its tables */
 };
 
 enum delivery_state {
-	DELIVERY_ASKED,   /* pg-snapshot has it in its queue */
-	DELIVERY_READY,   /* pg-snapshot waits for us; the stream is to stand at the next boundary */
+	DELIVERY_ASKED,	  /* pg-snapshot has it in its queue */
+	DELIVERY_READY,	  /* pg-snapshot waits for us; the stream is to stand at the next boundary */
 	DELIVERY_MEETING, /* the stream stands; the snapshot is taken and its place in the log looked up */
-	DELIVERY_MET,     /* the stream runs to that place */
+	DELIVERY_MET,	  /* the stream runs to that place */
 	DELIVERY_SENDING, /* the stream stands; rows are sent */
-	DELIVERY_SAVING   /* all rows are sent; log-store is told before the client is */
+	DELIVERY_SAVING	  /* all rows are sent; log-store is told before the client is */
 };
 
 struct delivery {
@@ -49,13 +51,13 @@ struct delivery {
 	enum delivery_state state;
 	uint32_t snapshot;
 	unsigned tries;
-	uint64_t position;    /* DELIVERY_MET: where the rows belong */
+	uint64_t position;		     /* DELIVERY_MET: where the rows belong */
 	const struct table_version **tables; /* to be sent, in order */
-	size_t *request_of;   /* which request each table belongs to */
+	size_t *request_of;		     /* which request each table belongs to */
 	size_t n_tables;
-	size_t next_request;  /* shapes begun so far */
+	size_t next_request; /* shapes begun so far */
 	bool shape_open, shape_empty;
-	uint64_t granted;     /* bytes that pg-snapshot may still send */
+	uint64_t granted; /* bytes that pg-snapshot may still send */
 	ev_timer gap;
 	bool gap_over;
 	ev_timer retry;
@@ -174,7 +176,8 @@ void
 subscribe_request(struct client *c, const SatSubsReq *request)
 {
 	struct arena a = { 0 };
-	SatSubsResp *refusal = shape_check(&a, request, subscription_find(c, request->subscription_id) != NULL);
+	SatSubsResp *refusal =
+	    shape_check(&a, request, subscription_find(c, request->subscription_id) != NULL);
 	Subscription saved = SUBSCRIPTION__INIT;
 
 	if (refusal != NULL) {
@@ -194,7 +197,8 @@ subscribe_request(struct client *c, const SatSubsReq *request)
 		r->n_relations = shape->shape_definition->n_selects;
 		r->relations = arena_alloc(&a, r->n_relations * sizeof *r->relations);
 		for (size_t k = 0; k < r->n_relations; k++)
-			r->relations[k] = schema_find(shape->shape_definition->selects[k]->tablename)->def->relation;
+			r->relations[k] =
+			    schema_find(shape->shape_definition->selects[k]->tablename)->def->relation;
 		saved.requests[i] = r;
 	}
 	c->answering = true;
@@ -425,7 +429,8 @@ on_met(void *data, const Frame *f)
 		delivery_retry(d, "a transaction that was sent already is not visible in the snapshot", 0.);
 		return;
 	}
-	/* A snapshot that is no prefix of the log would show half a transaction for a moment: try for one that is. */
+	/* A snapshot that is no prefix of the log would show half a transaction for a moment: try for one
+	 * that is. */
 	if (!met->exact && d->tries < TRIES / 2) {
 		delivery_retry(d, "the snapshot is no prefix of the log", 0.);
 		return;
@@ -446,7 +451,8 @@ on_begun(struct delivery *d, const SnapshotBegun *begun)
 	meet.id = ask_id();
 	meet.extent = begun->extent;
 	meet.lsn = begun->lsn;
-	ask(upstream_log(), &d->client->asks, meet.id, FRAME__BODY_MEET_SNAPSHOT, &meet.base, on_met, d->client);
+	ask(upstream_log(), &d->client->asks, meet.id, FRAME__BODY_MEET_SNAPSHOT, &meet.base, on_met,
+	    d->client);
 }
 
 static void

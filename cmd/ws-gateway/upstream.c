@@ -1,9 +1,9 @@
 /*
  * The tools that the gateway depends on.
  *
- * Clients stay connected while log-store, auth-check or pg-snapshot restarts: requests are repeated, the stream goes
- * on from where it was, and a delivery that had not begun takes another snapshot. Only when the log has begun
- * another life must every client go: no position of theirs means anything in it.
+ * Clients stay connected while log-store, auth-check or pg-snapshot restarts: requests are repeated, the
+ * stream goes on from where it was, and a delivery that had not begun takes another snapshot. Only when the
+ * log has begun another life must every client go: no position of theirs means anything in it.
  */
 #include "upstream.h"
 
@@ -98,7 +98,6 @@ on_schema_read(void *data, const Frame *f)
 static void
 on_log_up(struct peer *peer)
 {
-	/* First who is here, so that nobody else takes a client's id; then what was asked and not answered. */
 	ask_cancel(&none);
 	ask_again(peer);
 	clients_attach_again();
@@ -190,7 +189,8 @@ upstream_open(void)
 {
 	static const struct peer_hooks log_hooks = { .handlers = log_handlers, .up = on_log_up };
 	static const struct peer_hooks auth_hooks = { .handlers = auth_handlers, .up = on_auth_up };
-	static const struct peer_hooks snapshot_hooks = { .handlers = snapshot_handlers, .up = on_snapshot_up };
+	static const struct peer_hooks snapshot_hooks = { .handlers = snapshot_handlers,
+		.up = on_snapshot_up };
 
 	log_peer = peer_connect("log-store", &log_hooks, NULL);
 	auth_peer = peer_connect("auth-check", &auth_hooks, NULL);

@@ -5,8 +5,8 @@
 enum version_check { VERSION_FITS, VERSION_UNREADABLE, VERSION_OTHER };
 
 /*
- * What follows the last dot must be v<major>_<minor>; the server speaks 1_4 and serves clients of the same major and
- * no greater minor.
+ * What follows the last dot must be v<major>_<minor>; the server speaks 1_4 and serves clients of the same
+ * major and no greater minor.
  */
 enum version_check version_check(const char *text);
 

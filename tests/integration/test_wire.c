@@ -1,6 +1,6 @@
 /*
- * The wire, on the whole service with a real Postgres: bad input is answered and harms nobody, rows go down and up,
- * clients resume over restarts, and configuration that cannot work is named.
+ * The wire, on the whole service with a real Postgres: bad input is answered and harms nobody, rows go down
+ * and up, clients resume over restarts, and configuration that cannot work is named.
  */
 #include <check.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #define SUBSCRIPTION "11111111-1111-4111-8111-111111111111"
 
-static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
+static struct test_service service = { .env = { "AUTH_MODE=insecure", "WS_GATEWAY_MAX_MESSAGE=1M", NULL } };
 static char seen[1024]; /* rows of a delivery: "id=value " each */
 
 static void
@@ -29,10 +29,9 @@ set_up(void)
 	test_on_fail = fail_check;
 	test_postgres_start(&service, "fsync=off");
 	test_leyden_start(&service);
-	test_sql(&service,
-	    "CREATE TABLE items (id text PRIMARY KEY, value text, n int4);"
-	    "INSERT INTO items VALUES ('old', 'written before', 1);"
-	    "SELECT electric.migration_version('20230801'); CALL electric.electrify('items')");
+	test_sql(&service, "CREATE TABLE items (id text PRIMARY KEY, value text, n int4);"
+			   "INSERT INTO items VALUES ('old', 'written before', 1);"
+			   "SELECT electric.migration_version('20230801'); CALL electric.electrify('items')");
 }
 
 static void
@@ -110,6 +109,21 @@ START_TEST(bad_frames_are_answered)
 }
 END_TEST
 
+START_TEST(oversized_frame_ends_its_connection_only)
+{
+	static const uint8_t much[2 * 1024 * 1024];
+	struct sat_client *c = sat_connect(service.port, "huge"), *other = subscriber("modest");
+
+	sat_login(c, "ann");
+	sat_send_raw(c, 2, much, sizeof much);
+	sat_await_close(c);
+	sat_free(c);
+	test_sql(&service, "INSERT INTO items VALUES ('after', 'the flood', 1)");
+	sat_message_free(await_transaction(other, "postgres_1"));
+	sat_free(other);
+}
+END_TEST
+
 START_TEST(strangers_are_refused)
 {
 	SatPingReq ping = SAT_PING_REQ__INIT;
@@ -172,8 +186,9 @@ START_TEST(rows_go_down_in_order)
 	const SatOpLog *log;
 
 	ck_assert_ptr_nonnull(strstr(seen, "old=written before "));
-	test_sql(&service, "BEGIN; INSERT INTO items VALUES ('a', 'one', 1);"
-			   "UPDATE items SET value = 'two' WHERE id = 'a'; DELETE FROM items WHERE id = 'a'; COMMIT");
+	test_sql(&service,
+	    "BEGIN; INSERT INTO items VALUES ('a', 'one', 1);"
+	    "UPDATE items SET value = 'two' WHERE id = 'a'; DELETE FROM items WHERE id = 'a'; COMMIT");
 	m = await_transaction(c, "postgres_1");
 	log = (const SatOpLog *)m->body;
 	ck_assert_uint_eq(log->n_ops, 5);
@@ -228,7 +243,8 @@ START_TEST(refused_write_stops_nobody)
 	sat_write(c, 1686009600001, &op, 1);
 	sat_message_free(await_transaction(c, "poison"));
 	ck_assert_str_eq(test_sql(&service, "SELECT value FROM items WHERE id = 'p2'"), "fine");
-	ck_assert_str_eq(test_sql(&service, "SELECT sqlstate FROM electric.rejected_writes WHERE client_id = 'poison'"),
+	ck_assert_str_eq(
+	    test_sql(&service, "SELECT sqlstate FROM electric.rejected_writes WHERE client_id = 'poison'"),
 	    "22P02");
 	sat_free(c);
 }
@@ -263,7 +279,8 @@ START_TEST(positions_of_another_log_are_refused)
 		SatInStartReplicationResp__ReplicationError__Code code;
 	} cases[] = {
 		{ "1", SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__BEHIND_WINDOW },
-		{ "9223372036854775807", SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__BEHIND_WINDOW },
+		{ "9223372036854775807",
+		    SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__BEHIND_WINDOW },
 		{ "12x", SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__MALFORMED_LSN },
 	};
 
@@ -328,6 +345,7 @@ main(void)
 	tcase_set_timeout(wire, 0);
 	tcase_add_unchecked_fixture(wire, set_up, tear_down);
 	tcase_add_test(wire, bad_frames_are_answered);
+	tcase_add_test(wire, oversized_frame_ends_its_connection_only);
 	tcase_add_test(wire, strangers_are_refused);
 	tcase_add_test(wire, unknown_table_is_named);
 	tcase_add_test(wire, rows_go_down_in_order);

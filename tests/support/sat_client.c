@@ -321,7 +321,8 @@ on_frame(struct sat_client *c, const uint8_t *p, size_t n)
 	if (type != NULL)
 		m->body = protobuf_c_message_unpack(type, arena_pb(&m->memory), n - 1, p + 1);
 	if (m->body == NULL)
-		test_fail("the server sent a frame that is no message (%zu bytes, code %d)", n, n > 0 ? p[0] : -1);
+		test_fail(
+		    "the server sent a frame that is no message (%zu bytes, code %d)", n, n > 0 ? p[0] : -1);
 	m->code = p[0];
 	note(c, m->code, m->body);
 	if (c->on_message != NULL) {
@@ -484,7 +485,8 @@ sat_subscribe(struct sat_client *c, const char *subscription_id, const char *con
 	sat_send(c, SAT_SUBS_REQ, &request.base);
 	m = sat_await(c, SAT_SUBS_RESP);
 	if (((const SatSubsResp *)m->body)->err != NULL)
-		test_fail("client %s: no subscription: %s", c->id, ((const SatSubsResp *)m->body)->err->message);
+		test_fail(
+		    "client %s: no subscription: %s", c->id, ((const SatSubsResp *)m->body)->err->message);
 	sat_message_free(m);
 	sat_message_free(sat_await(c, SAT_SUBS_DATA_BEGIN));
 	while (!done) {
@@ -536,7 +538,8 @@ sat_value(const struct sat_relation *r, const SatOpRow *row, const char *column)
 		if (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8)
 			return NULL;
 		next++;
-		snprintf(out, sizeof ring[0], "%.*s", (int)row->values[i].len, (const char *)row->values[i].data);
+		snprintf(
+		    out, sizeof ring[0], "%.*s", (int)row->values[i].len, (const char *)row->values[i].data);
 		return out;
 	}
 	return NULL;

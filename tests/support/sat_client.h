@@ -1,9 +1,9 @@
 /*
- * A client of the Satellite protocol for tests, benchmarks and chaos: connect, authenticate, subscribe, write, await;
- * thousands of them in one event loop.
+ * A client of the Satellite protocol for tests, benchmarks and chaos: connect, authenticate, subscribe,
+ * write, await; thousands of them in one event loop.
  *
- * It is driven in two ways. Straight through: call, then await the message that must come. By events: set on_message
- * and run the loop. It answers the server's start request and pings by itself.
+ * It is driven in two ways. Straight through: call, then await the message that must come. By events: set
+ * on_message and run the loop. It answers the server's start request and pings by itself.
  */
 #ifndef TESTS_SAT_CLIENT_H
 #define TESTS_SAT_CLIENT_H
@@ -35,19 +35,19 @@ struct sat_relation {
 
 struct sat_client {
 	char id[64];
-	int fd;               /* -1: closed */
-	bool open;            /* the upgrade is done */
-	bool hold_start;      /* do not answer the server's start request */
-	void *data;           /* the owner's */
+	int fd;		 /* -1: closed */
+	bool open;	 /* the upgrade is done */
+	bool hold_start; /* do not answer the server's start request */
+	void *data;	 /* the owner's */
 	void (*on_message)(struct sat_client *c, const struct sat_message *m); /* instead of the queue */
 	void (*on_closed)(struct sat_client *c);
 	struct sat_message *first, **last; /* received and not yet taken */
-	struct sat_relation *relations;    /* as the server announced them */
+	struct sat_relation *relations;	   /* as the server announced them */
 	size_t n_relations;
-	char server_lsn[64];  /* of the last transaction or delivery */
-	uint8_t own_lsn[64];  /* what the server's start request said */
+	char server_lsn[64]; /* of the last transaction or delivery */
+	uint8_t own_lsn[64]; /* what the server's start request said */
 	size_t own_lsn_len;
-	uint32_t next_lsn;    /* for sat_write() */
+	uint32_t next_lsn; /* for sat_write() */
 	/* sat_client.c's own */
 	ev_io io;
 	struct wslay_event_context *ws;
@@ -81,13 +81,15 @@ void sat_auth(struct sat_client *c, const char *token);
 void sat_login(struct sat_client *c, const char *user_id);
 /* Starts replication from server_lsn, or afresh when that is empty; awaits the answer. */
 void sat_start(struct sat_client *c, char **subscriptions, size_t n);
-/* Subscribes to tables in one request, awaits the whole delivery: the messages' inserts go to on_row (may be NULL). */
+/* Subscribes to tables in one request, awaits the whole delivery: the messages' inserts go to on_row (may be
+ * NULL). */
 void sat_subscribe(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n,
     void (*on_row)(struct sat_client *c, const SatOpInsert *row));
 
 const struct sat_relation *sat_relation(const struct sat_client *c, uint32_t id);
 const struct sat_relation *sat_relation_named(const struct sat_client *c, const char *name);
-/* A column's value in a row: NUL-terminated in a static ring, NULL when it is NULL or there is no such column. */
+/* A column's value in a row: NUL-terminated in a static ring, NULL when it is NULL or there is no such
+ * column. */
 const char *sat_value(const struct sat_relation *r, const SatOpRow *row, const char *column);
 
 /* One operation of a transaction to be written. */

@@ -176,7 +176,8 @@ test_log_await(const struct test_service *s, const char *wanted)
 static bool
 is_ready(struct test_service *s, size_t before)
 {
-	char *text = read_log(s), *line = strlen(text) >= before ? strstr(text + before, "leyden: ready") : NULL;
+	char *text = read_log(s),
+	     *line = strlen(text) >= before ? strstr(text + before, "leyden: ready") : NULL;
 	char *ws = line != NULL ? strstr(line, "websocket=") : NULL;
 	char *http = line != NULL ? strstr(line, " http=") : NULL;
 	bool ready = ws != NULL && http != NULL;

@@ -1,6 +1,6 @@
 /*
- * A throwaway Postgres and the whole service on it, for tests, benchmarks and chaos. Everything lives in one new directory under
- * TMPDIR, listens on loopback at free ports, and goes when the test ends.
+ * A throwaway Postgres and the whole service on it, for tests, benchmarks and chaos. Everything lives in one
+ * new directory under TMPDIR, listens on loopback at free ports, and goes when the test ends.
  */
 #ifndef TESTS_TESTBED_H
 #define TESTS_TESTBED_H
@@ -10,15 +10,16 @@
 #include <libpq-fe.h>
 
 struct test_service {
-	char dir[256];       /* everything of this test */
-	char url[512];       /* of Postgres */
-	unsigned port;       /* websocket */
+	char dir[256]; /* everything of this test */
+	char url[512]; /* of Postgres */
+	unsigned port; /* websocket */
 	unsigned http;
-	pid_t pid;           /* of leyden; 0: it does not run */
+	pid_t pid;	     /* of leyden; 0: it does not run */
 	const char *env[16]; /* more variables for leyden, NAME=VALUE, ended by NULL */
 };
 
-/* Makes the directory and starts Postgres; `options` are more settings for it ("wal_level=replica"), or NULL. */
+/* Makes the directory and starts Postgres; `options` are more settings for it ("wal_level=replica"), or NULL.
+ */
 void test_postgres_start(struct test_service *s, const char *options);
 void test_postgres_stop(struct test_service *s, const char *mode); /* "fast" or "immediate" */
 void test_postgres_again(struct test_service *s);
@@ -38,7 +39,8 @@ void test_log_await(const struct test_service *s, const char *text);
 void test_service_end(struct test_service *s);
 
 /* Runs SQL; ends the test on an error. The first value of the first row: static, "" when there is none. */
-const char *test_sql(const struct test_service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *test_sql(const struct test_service *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Awaits that the SQL gives this value. */
 void test_sql_await(const struct test_service *s, const char *value, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
