@@ -204,7 +204,8 @@ meet_snapshot(struct peer *peer, const Frame *f)
 	w->xmax = m->extent->xmax;
 	w->n_xip = m->extent->n_xip;
 	w->xip = xmalloc(w->n_xip * sizeof *w->xip);
-	memcpy(w->xip, m->extent->xip, w->n_xip * sizeof *w->xip);
+	if (w->n_xip > 0)
+		memcpy(w->xip, m->extent->xip, w->n_xip * sizeof *w->xip);
 	wait_for(w);
 }
 

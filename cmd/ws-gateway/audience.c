@@ -39,10 +39,13 @@ audience_get(const char *user_id, const uint32_t *relations, size_t n)
 {
 	struct audience *a = xmalloc(sizeof *a + n * sizeof *relations);
 
-	memcpy(a->relations, relations, n * sizeof *relations);
-	qsort(a->relations, n, sizeof *relations, by_number);
+	if (n > 0) {
+		memcpy(a->relations, relations, n * sizeof *relations);
+		qsort(a->relations, n, sizeof *relations, by_number);
+	}
 	for (struct audience *known = all; known != NULL; known = known->next) {
-		if (known->n == n && memcmp(known->relations, a->relations, n * sizeof *relations) == 0 &&
+		if (known->n == n &&
+		    (n == 0 || memcmp(known->relations, a->relations, n * sizeof *relations) == 0) &&
 		    same_user(known->user_id, user_id)) {
 			free(a);
 			known->refs++;

@@ -334,6 +334,14 @@ START_TEST(postgres_is_waited_for)
 }
 END_TEST
 
+/* Where the service is built with sanitizers, what they find stands in its log. */
+START_TEST(sanitizers_have_found_nothing)
+{
+	ck_assert(!test_log_has(&service, "runtime error"));
+	ck_assert(!test_log_has(&service, "Sanitizer"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -355,6 +363,7 @@ main(void)
 	tcase_add_test(wire, positions_of_another_log_are_refused);
 	tcase_add_test(wire, what_cannot_work_is_named);
 	tcase_add_test(wire, postgres_is_waited_for);
+	tcase_add_test(wire, sanitizers_have_found_nothing);
 	suite_add_tcase(suite, wire);
 	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_NORMAL);

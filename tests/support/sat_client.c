@@ -298,7 +298,8 @@ note(struct sat_client *c, unsigned code, const ProtobufCMessage *body)
 		const SatInStartReplicationReq *r = (const SatInStartReplicationReq *)body;
 
 		c->own_lsn_len = r->lsn.len < sizeof c->own_lsn ? r->lsn.len : sizeof c->own_lsn;
-		memcpy(c->own_lsn, r->lsn.data, c->own_lsn_len);
+		if (c->own_lsn_len > 0)
+			memcpy(c->own_lsn, r->lsn.data, c->own_lsn_len);
 		if (!c->hold_start)
 			sat_send(c, SAT_START_RESP, &started.base);
 	} else if (code == SAT_SUBS_DATA_BEGIN) {
