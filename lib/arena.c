@@ -18,6 +18,25 @@ struct arena_block {
 	_Alignas(ALIGN) uint8_t mem[];
 };
 
+static struct arena_block *
+get_block(const struct arena *a, size_t size)
+{
+	size_t n = sizeof(struct arena_block) + size;
+	struct arena_block *b = a->source != NULL ? a->source->get(n) : xmalloc(n);
+
+	b->size = size;
+	return b;
+}
+
+static void
+put_block(const struct arena *a, struct arena_block *b)
+{
+	if (a->source != NULL)
+		a->source->put(b, sizeof *b + b->size);
+	else
+		free(b);
+}
+
 void *
 arena_alloc(struct arena *a, size_t n)
 {
@@ -25,10 +44,8 @@ arena_alloc(struct arena *a, size_t n)
 
 	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	if (a->blocks == NULL || a->used + n > a->blocks->size) {
-		size_t size = n > BLOCK ? n : BLOCK;
-		struct arena_block *b = xmalloc(sizeof *b + size);
+		struct arena_block *b = get_block(a, n > BLOCK ? n : BLOCK);
 
-		b->size = size;
 		b->next = a->blocks;
 		a->blocks = b;
 		a->used = 0;
@@ -111,18 +128,14 @@ arena_pb(struct arena *a)
 void
 arena_reset(struct arena *a)
 {
-	struct arena_block *keep = NULL, *b, *next;
+	struct arena_block *b = a->blocks, *next;
 
-	for (b = a->blocks; b != NULL; b = next) {
+	/* The oldest stays: what the heap gives comes before what another source gives. */
+	for (; b != NULL && (b->next != NULL || b->size != BLOCK); b = next) {
 		next = b->next;
-		if (keep == NULL && b->size == BLOCK)
-			keep = b;
-		else
-			free(b);
+		put_block(a, b);
 	}
-	if (keep != NULL)
-		keep->next = NULL;
-	a->blocks = keep;
+	a->blocks = b;
 	a->used = a->total = 0;
 }
 
@@ -133,7 +146,7 @@ arena_clear(struct arena *a)
 
 	for (b = a->blocks; b != NULL; b = next) {
 		next = b->next;
-		free(b);
+		put_block(a, b);
 	}
-	memset(a, 0, sizeof *a);
+	*a = (struct arena){ .source = a->source };
 }

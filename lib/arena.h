@@ -8,11 +8,18 @@
 #include <stddef.h>
 #include <protobuf-c/protobuf-c.h>
 
+/* Where an arena's blocks come from. get() does not fail: it ends the process. */
+struct arena_source {
+	void *(*get)(size_t n);
+	void (*put)(void *block, size_t n);
+};
+
 struct arena {
-	struct arena_block *blocks; /* newest first */
-	size_t used;		    /* of the newest block */
-	size_t total;		    /* bytes handed out since the last reset */
-	ProtobufCAllocator pb;	    /* set by arena_pb() */
+	struct arena_block *blocks;	   /* newest first */
+	size_t used;			   /* of the newest block */
+	size_t total;			   /* bytes handed out since the last reset */
+	ProtobufCAllocator pb;		   /* set by arena_pb() */
+	const struct arena_source *source; /* NULL: the heap */
 };
 
 void *arena_alloc(struct arena *a, size_t n); /* aligned for any type; not zeroed */

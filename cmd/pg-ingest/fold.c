@@ -2,7 +2,6 @@
 #include "fold.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -10,32 +9,20 @@
 #include "fold_state.h"
 #include "log.h"
 #include "pgtext.h"
-#include "xalloc.h"
+#include "spool.h"
 
 #define FIRST_ROWS  64 /* buckets of a section's rows; always a power of two */
 #define PG_EPOCH_MS INT64_C(946684800000)
+#define RELAX_EVERY 256 /* rows; each may have brought a stretch of the spool back into memory */
 
-#define LARGE (32 * 1024 * 1024) /* a transaction whose memory is given back to the system */
+struct fold_state fold = { .arena.source = &spool_source };
 
-struct fold_state fold;
-
-void
-fold_drop_rows(struct section *s)
-{
-	free(s->rows);
-	s->rows = NULL;
-}
+static struct arena scratch; /* of the message that is being collected */
 
 void
 fold_reset(void)
 {
-	bool large = fold.arena.total > LARGE;
-
-	for (struct section *s = fold.first; s != NULL; s = s->next)
-		fold_drop_rows(s);
 	arena_reset(&fold.arena);
-	if (large)
-		malloc_trim(0);
 	fold.first = fold.last = fold.at = NULL;
 	fold.next = NULL;
 	fold.version = NULL;
@@ -76,6 +63,12 @@ fold_changes(void)
 	return fold.n_changes;
 }
 
+uint64_t
+fold_bytes(void)
+{
+	return fold.arena.total;
+}
+
 // ---- rows
 
 static uint64_t
@@ -108,19 +101,28 @@ same_keys(const struct row *r, uint64_t hash, uint32_t table, const struct sat_v
 }
 
 static void
+touch_row(void)
+{
+	static unsigned n;
+
+	if (++n % RELAX_EVERY == 0)
+		spool_relax();
+}
+
+static void
 grow_rows(struct section *s)
 {
 	size_t n = s->n_buckets == 0 ? FIRST_ROWS : s->n_buckets * 2;
-	struct row **rows = xcalloc(n, sizeof *rows);
+	struct row **rows = arena_zalloc(&fold.arena, n * sizeof *rows);
 
 	for (size_t i = 0; i < s->n_buckets; i++) {
 		for (struct row *r = s->rows[i], *next; r != NULL; r = next) {
+			touch_row();
 			next = r->next;
 			r->next = rows[r->hash & (n - 1)];
 			rows[r->hash & (n - 1)] = r;
 		}
 	}
-	free(s->rows);
 	s->rows = rows;
 	s->n_buckets = n;
 }
@@ -251,15 +253,17 @@ collect_shadow(const struct relation *rel, const struct pgo_tuple *tuple)
 
 	if (at >= tuple->n || tuple->values[at].text == NULL)
 		return true;
-	if (!pgtext_tags(
-		&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
+	arena_reset(&scratch);
+	if (!pgtext_tags(&scratch, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
 		log_error("tags-unreadable", "table=%u", rel->table);
 		return false;
 	}
 	/* The key columns come first, in their order. */
-	keys = arena_alloc(&fold.arena, tuple->n * sizeof *keys);
-	for (unsigned i = 0; i < tuple->n && i < rel->n_columns && rel->columns[i][0] == 'k'; i++)
-		keys[n_keys++] = keep_value(&tuple->values[i]);
+	while (n_keys < tuple->n && n_keys < rel->n_columns && rel->columns[n_keys][0] == 'k')
+		n_keys++;
+	keys = arena_alloc(&fold.arena, n_keys * sizeof *keys);
+	for (unsigned i = 0; i < n_keys; i++)
+		keys[i] = keep_value(&tuple->values[i]);
 	r = find_row(rel->table, keys, n_keys);
 	r->has_tags = true;
 	r->n_tags = n;
@@ -325,6 +329,7 @@ fold_row(enum pgo_kind kind, const struct pgo_row *row)
 
 	if (rel == NULL || fold.last == NULL)
 		return true;
+	touch_row();
 	switch (rel->role) {
 	case RELATION_TABLE:
 		collect_row(rel, kind, row);

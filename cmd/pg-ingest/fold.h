@@ -4,7 +4,7 @@
  * Its changes are collected until the commit; only then the tags of its rows are final, since a shadow row
  * may be written after the row, and several times. Then it leaves as Transactions: one for what Postgres
  * itself wrote, one for each client's transaction that was applied in it, each in parts of a bounded size.
- * Memory is that of the changes, once.
+ * What is long goes to the spool, so that memory is bounded.
  */
 #ifndef LEYDEN_FOLD_H
 #define LEYDEN_FOLD_H
@@ -31,7 +31,8 @@ void fold_commit(uint64_t end_lsn);
 bool fold_pending(void);
 /* Appends the next Transaction, packed, to b, which is empty; false: there is none left. */
 bool fold_take(struct buf *b);
-/* The changes of rows that have been collected since fold_begin(). */
+/* The changes of rows that have been collected since fold_begin(), and the bytes that they take. */
 uint64_t fold_changes(void);
+uint64_t fold_bytes(void);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "fold_state.h"
 #include "pbwire.h"
+#include "spool.h"
 
 #define PART (256 * 1024) /* bytes of changes in one part, but for one longer change */
 
@@ -122,8 +123,6 @@ fold_commit(uint64_t end_lsn)
 {
 	fold.end_lsn = end_lsn;
 	fold.committed = true;
-	for (struct section *s = fold.first; s != NULL; s = s->next)
-		fold_drop_rows(s);
 	fold.at = next_told(fold.first);
 	fold.next = fold.at != NULL ? fold.at->first : NULL;
 	fold.part = 0;
@@ -195,5 +194,6 @@ fold_take(struct buf *b)
 	}
 	if (fold.at == NULL)
 		fold_reset();
+	spool_relax();
 	return true;
 }

@@ -40,7 +40,7 @@ struct section {
 };
 
 struct fold_state {
-	struct arena arena;
+	struct arena arena; /* of all that follows: on the heap, then in the spool */
 	unsigned instance;
 	uint64_t xid, end_lsn;
 	int64_t commit_ms;
@@ -56,8 +56,5 @@ struct fold_state {
 };
 
 extern struct fold_state fold;
-
-/* The rows of a section have found their tags. */
-void fold_drop_rows(struct section *s);
 
 #endif

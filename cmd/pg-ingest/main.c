@@ -9,6 +9,7 @@
 #include "log.h"
 #include "pg.h"
 #include "service.h"
+#include "spool.h"
 #include "startup.h"
 #include "stream.h"
 #include "xalloc.h"
@@ -17,12 +18,18 @@
 
 static char *database_url, *slot;
 static bool to_stdout;
+static char *spool_dir;
+static uint64_t max_transaction;
 
 static const struct option_def options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
 	    1 },
 	{ "slot", NULL, OPT_STRING, &slot, NULL, "replication slot (" SLOT ", with _N for instance N)", 0,
 	    0 },
+	{ "spool-dir", "PG_INGEST_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp",
+	    "where a transaction goes that is longer than memory allows", 0, 0 },
+	{ "max-transaction", "PG_INGEST_MAX_TRANSACTION", OPT_BYTES, &max_transaction, "64G",
+	    "the log begins anew after a longer one", 0, 0 },
 	{ "stdout", NULL, OPT_BOOL, &to_stdout, NULL,
 	    "print changes from now on as text, with a slot of its own", 0, 0 },
 	{ 0 },
@@ -43,6 +50,8 @@ open_ingest(void)
 {
 	if (slot == NULL)
 		slot = service_instance() > 1 ? xasprintf(SLOT "_%u", service_instance()) : xstrdup(SLOT);
+	spool_open(spool_dir, max_transaction);
+	stream_set_max(max_transaction);
 	startup_open(database_url, slot, service_instance());
 	return 0;
 }
@@ -60,6 +69,8 @@ command(int argc, char **argv)
 	if (database_url == NULL)
 		service_config_error("DATABASE_URL", "is required");
 	check(false);
+	spool_open(spool_dir, max_transaction);
+	stream_set_max(max_transaction);
 	startup_open(database_url, NULL, service_instance());
 	ev_run(loop(), 0);
 	return EX_OK;

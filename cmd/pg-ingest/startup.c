@@ -318,7 +318,7 @@ on_slot(struct pg *p, PGresult *r)
 	(void)p;
 	if (failed(r, "read-slot"))
 		return;
-	slot_lsn = 0;
+	slot_lsn = 0; /* which begins the log anew */
 	system_id = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
 	pg_lsn_parse(PQgetvalue(r, 0, 1), &wal_lsn);
 	has_slot = !PQgetisnull(r, 0, 6);
@@ -331,7 +331,7 @@ on_slot(struct pg *p, PGresult *r)
 		log_error("slot-lost", "slot=%s note=%s", slot,
 		    log_quote("Postgres has removed WAL that it needed (max_slot_wal_keep_size); the log "
 			      "begins anew"));
-	else if (has_slot)
+	else if (has_slot && !stream_overflowed())
 		pg_lsn_parse(PQgetvalue(r, 0, 2), &slot_lsn);
 	if (temporary)
 		create_slot();

@@ -26,6 +26,8 @@ static uint64_t latest_xid;  /* with epoch: xids in the stream are near it */
 static uint64_t committing;  /* end of the commit that is being taken out of the fold */
 static bool inside, awaited; /* in a transaction; one whose end somebody waits for */
 static uint64_t n_transactions, n_changes;
+static uint64_t max_transaction; /* bytes */
+static bool overflowed;
 static ev_timer timer;
 
 // ---- what is told to Postgres
@@ -207,6 +209,17 @@ stream_over(struct pg *pg, PGresult *result)
 	pg_fail(pg, why[0] != '\0' ? why : "Postgres ended the stream");
 }
 
+static void
+overflow(struct pg *pg)
+{
+	overflowed = true;
+	log_error("transaction-too-long", "changes=%" PRIu64 " limit=%" PRIu64 " note=%s", fold_changes(),
+	    max_transaction,
+	    log_quote("the log begins anew after it, and clients take their tables again "
+		      "(--max-transaction)"));
+	pg_fail(pg, "a transaction is longer than --max-transaction");
+}
+
 void
 stream_pump(struct pg *pg)
 {
@@ -231,6 +244,8 @@ stream_pump(struct pg *pg)
 		}
 		if (!on_copy_data((const uint8_t *)bytes, (size_t)n))
 			pg_fail(pg, "what it sent cannot be used");
+		else if (fold_bytes() > max_transaction)
+			overflow(pg);
 		PQfreemem(bytes);
 	}
 	sink_flush();
@@ -244,13 +259,25 @@ stream_room(void)
 }
 
 void
+stream_set_max(uint64_t bytes)
+{
+	max_transaction = bytes;
+}
+
+bool
+stream_overflowed(void)
+{
+	return overflowed;
+}
+
+void
 stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
 {
 	source = pg;
 	instance = number;
 	after = received = stored = confirmed = from;
 	latest_xid = next_xid;
-	inside = awaited = false;
+	inside = awaited = overflowed = false;
 	fold_reset();
 	ev_timer_init(&timer, on_timer, STATUS_EVERY, STATUS_EVERY);
 	ev_timer_start(loop(), &timer);
