@@ -2,8 +2,10 @@
  * log-store: the one durable place. The log from Postgres, the log of clients' writes, what is kept of each
  * client and the schema's history, in one LMDB file.
  */
+#include <signal.h>
 #include <stdio.h>
 
+#include "verify.h"
 #include "dump.h"
 #include "exits.h"
 #include "serve.h"
@@ -11,11 +13,12 @@
 #include "store.h"
 #include "translog.h"
 
-#define TRIM_EVERY 1.0 /* seconds */
+#define TRIM_EVERY 1.0	 /* seconds */
+#define TRIM_AGAIN 0.005 /* while there is more to trim */
 
 static char *file;
 static uint64_t keep_bytes, keep_age, max_file, dump_from;
-static bool dump;
+static bool dump, check;
 
 static const struct option_def options[] = {
 	{ "file", "OFFSET_STORAGE_FILE", OPT_STRING, &file, "./offset_storage_data.dat", "the log's file", 0,
@@ -27,6 +30,8 @@ static const struct option_def options[] = {
 	{ "max-file", "LOG_STORE_MAX_FILE", OPT_BYTES, &max_file, "64G", "the file never grows beyond this",
 	    0, 0 },
 	{ "dump", NULL, OPT_BOOL, &dump, NULL, "print the log as text and exit", 0, 0 },
+	{ "check", NULL, OPT_BOOL, &check, NULL,
+	    "read every record of the file, say what is damaged, and exit", 0, 0 },
 	{ "from", NULL, OPT_BYTES, &dump_from, NULL, "with --dump: from this position on", 0, 0 },
 	{ 0 },
 };
@@ -35,9 +40,9 @@ static void
 on_trim(struct ev_loop *l, ev_timer *w, int events)
 {
 	(void)l;
-	(void)w;
 	(void)events;
-	translog_trim(keep_bytes, keep_age);
+	ev_timer_set(w, translog_trim(keep_bytes, keep_age) ? TRIM_AGAIN : TRIM_EVERY, 0.);
+	ev_timer_start(loop(), w);
 }
 
 static int
@@ -47,9 +52,20 @@ command(int argc, char **argv)
 		fprintf(stderr, "log-store: unexpected argument: %s\n", argv[0]);
 		return EX_USAGE;
 	}
-	if (!dump)
+	if (!dump && !check)
 		return -1;
-	return store_open(file, max_file, true) == 0 ? dump_log(dump_from) : EX_IOERR;
+	if (store_open(file, max_file, true) != 0)
+		return EX_IOERR;
+	return check ? verify_log() : dump_log(dump_from);
+}
+
+static void
+check_limits(bool to_print)
+{
+	(void)to_print;
+	/* Pages are not full, and writes and clients need room too. */
+	if (keep_bytes == 0 || keep_bytes > max_file / 2)
+		service_config_error("LOG_STORE_KEEP_BYTES", "must be from 1 to half of LOG_STORE_MAX_FILE");
 }
 
 static int
@@ -57,10 +73,12 @@ open_log_store(void)
 {
 	static ev_timer trim;
 
+	/* A file that may not grow is an error of the write, not the end of the process. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (store_open(file, max_file, false) != 0)
 		return EX_IOERR;
 	serve_open();
-	ev_timer_init(&trim, on_trim, TRIM_EVERY, TRIM_EVERY);
+	ev_timer_init(&trim, on_trim, TRIM_EVERY, 0.);
 	ev_timer_start(loop(), &trim);
 	service_ready("");
 	return 0;
@@ -79,6 +97,7 @@ static const struct service log_store = {
 	.options = options,
 	.peers = { .handlers = serve_handlers, .down = serve_peer_down },
 	.command = command,
+	.check = check_limits,
 	.open = open_log_store,
 	.stop = stop,
 	.status = serve_status,

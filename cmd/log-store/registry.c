@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "log.h"
 #include "store.h"
+#include "translog.h"
 #include "writes.h"
 #include "xalloc.h"
 
@@ -89,6 +90,8 @@ registry_attach(struct peer *gateway, const Frame *f)
 		done.lsn = client_lsn(&a, want->client_id);
 		done.subscriptions = record->subscriptions;
 		done.n_subscriptions = record->n_subscriptions;
+		done.first = translog_first();
+		done.position = translog_visible();
 	}
 	peer_send(gateway, FRAME__BODY_CLIENT_ATTACHED, &done);
 	arena_clear(&a);
@@ -159,13 +162,6 @@ registry_peer_down(struct peer *peer)
 		if (h->gateway == peer)
 			release(h);
 	}
-}
-
-void
-registry_close_gateways(const char *why)
-{
-	while (all != NULL)
-		peer_close(all->gateway, why); /* which releases all that it holds */
 }
 
 size_t

@@ -14,8 +14,6 @@ void registry_forget_subscriptions(struct peer *gateway, const Frame *frame);
 void registry_save_subscription(const char *client_id, Subscription *subscription);
 
 void registry_peer_down(struct peer *peer);
-/* Drops every gateway that holds a client: it connects again and finds the log as it now is. */
-void registry_close_gateways(const char *why);
 size_t registry_count(void);
 
 #endif

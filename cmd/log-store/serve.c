@@ -20,7 +20,8 @@
 #include "writes.h"
 #include "xalloc.h"
 
-#define PAGE_MAX (1024 * 1024) /* bytes in one answer to a read, but for a longer record */
+#define PROBE_EVERY 0.5		  /* seconds between attempts to write after a failure */
+#define PAGE_MAX    (1024 * 1024) /* bytes in one answer to a read, but for a longer record */
 
 /* A request that is answered later. */
 struct waiting {
@@ -29,7 +30,7 @@ struct waiting {
 	enum { WAIT_LOG, WAIT_WRITES, WAIT_MEET, WAIT_COMMIT } kind;
 	Frame__BodyCase answer; /* WAIT_COMMIT: what to answer */
 	uint32_t id, part, max_bytes;
-	uint64_t after, lsn, echo;
+	uint64_t life, after, lsn, echo;
 	bool duplicate;
 	uint64_t xmin, xmax;
 	uint64_t *xip;
@@ -39,6 +40,8 @@ struct waiting {
 static struct waiting *waiting_list; /* for something to read */
 static struct waiting *commit_list;  /* for the commit of this turn */
 static struct peer *ingest;	     /* the pg-ingest that may append */
+static bool wants_opening, goes_on;  /* it waits until the file can be written; what it is told then */
+static ev_timer probe;
 
 static void
 free_waiting(struct waiting *w)
@@ -55,10 +58,8 @@ send_log(struct peer *peer, uint32_t id, uint64_t after, uint32_t part, uint32_t
 	struct buf body = { 0 };
 
 	pb_put_uint(&body, 1, id);
-	if (gone)
+	if (gone || !translog_read(after, part, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 2))
 		pb_put_uint(&body, 3, 1);
-	else
-		translog_read(after, part, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 2);
 	peer_send_packed(peer, FRAME__BODY_LOG_READ, &body);
 	buf_clear(&body);
 }
@@ -93,9 +94,9 @@ answer_waiting(struct waiting *w)
 
 	switch (w->kind) {
 	case WAIT_LOG:
-		if (translog_visible() <= w->after)
+		if (w->life == translog_life() && translog_visible() <= w->after)
 			return false;
-		send_log(w->peer, w->id, w->after, w->part, w->max_bytes, false);
+		send_log(w->peer, w->id, w->after, w->part, w->max_bytes, w->life != translog_life());
 		return true;
 	case WAIT_WRITES:
 		if (writes_last() <= w->after)
@@ -166,6 +167,7 @@ read_log(struct peer *peer, const Frame *f)
 	}
 	w = waiting_new(peer, WAIT_LOG);
 	w->id = r->id;
+	w->life = r->life;
 	w->after = r->after;
 	w->part = r->part;
 	w->max_bytes = r->max_bytes;
@@ -309,16 +311,48 @@ opened(void *new_life, bool ok)
 }
 
 static void
+answer_ingest(void)
+{
+	translog_drop_tail();
+	store_after_commit(opened, goes_on ? NULL : &ingest);
+}
+
+/* While the file cannot be written, pg-ingest waits for its answer, rather than to append in vain. */
+static void
+on_probed(bool ok)
+{
+	if (ok && ingest != NULL && wants_opening)
+		answer_ingest();
+	wants_opening = wants_opening && !ok;
+	if (wants_opening) {
+		ev_timer_set(&probe, PROBE_EVERY, 0.);
+		ev_timer_start(loop(), &probe);
+	}
+}
+
+static void
+on_probe(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	store_probe(on_probed);
+}
+
+static void
 open_log(struct peer *peer, const Frame *f)
 {
 	const char *why = "";
-	bool goes_on = translog_continues(f->open_log, &why);
 
+	goes_on = translog_continues(f->open_log, &why);
 	ingest = peer;
-	translog_drop_tail();
 	if (!goes_on)
 		log_warning("log-cannot-continue", "why=%s", log_quote(why));
-	store_after_commit(opened, goes_on ? NULL : &ingest);
+	wants_opening = store_failing();
+	if (wants_opening)
+		on_probe(loop(), &probe, 0);
+	else
+		answer_ingest();
 }
 
 static void
@@ -327,7 +361,6 @@ start_life(struct peer *peer, const Frame *f)
 	if (peer != ingest)
 		return;
 	translog_start_life(f->start_life);
-	registry_close_gateways("the log began a new life");
 	store_after_commit(opened, NULL);
 }
 
@@ -378,7 +411,7 @@ append_write(struct peer *peer, const Frame *f)
 		peer_close(peer, "AppendWrite without a transaction");
 		return;
 	}
-	if (!writes_append(f->append_write->transaction, &duplicate, &echo)) {
+	if (!writes_append(f->append_write->transaction, &f->append_write->follows, &duplicate, &echo)) {
 		WriteAppended done = WRITE_APPENDED__INIT;
 
 		done.id = f->append_write->id;
@@ -446,6 +479,7 @@ serve_open(void)
 	translog_open();
 	writes_open();
 	store_on_commit(on_commit);
+	ev_init(&probe, on_probe);
 }
 
 void
@@ -457,8 +491,10 @@ serve_peer_down(struct peer *peer)
 	for (struct waiting *w = commit_list; w != NULL; w = w->next)
 		if (w->peer == peer)
 			w->peer = NULL;
-	if (peer == ingest)
+	if (peer == ingest) {
 		ingest = NULL;
+		wants_opening = false;
+	}
 	registry_peer_down(peer);
 }
 
@@ -469,6 +505,5 @@ serve_status(void)
 			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
 			 ",\"writes_pending\":%" PRIu64,
 	    translog_life(), translog_first(), translog_visible(), store_bytes(),
-	    store_failing() ? "false" : "true", registry_count(), writes_last(),
-	    writes_last() - writes_applied());
+	    store_failing() ? "false" : "true", registry_count(), writes_last(), writes_pending());
 }

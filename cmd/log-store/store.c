@@ -12,7 +12,9 @@
 #include "peer.h"
 #include "xalloc.h"
 
-#define FORMAT 1 /* of the file; a newer one is refused */
+#define FORMAT	   1 /* of the file; a newer one is refused */
+#define PROBE	   "probe"
+#define PROBE_SIZE (1024 * 1024)
 
 struct waiter {
 	void (*fn)(void *data, bool ok);
@@ -25,7 +27,8 @@ static MDB_txn *write_txn, *read_txn;
 static struct waiter *waiters;
 static size_t n_waiters, cap_waiters;
 static bool failing, turn_failed, is_read_only;
-static void (*commit_hook)(bool ok);
+static bool changed; /* something was put in this turn */
+static void (*commit_hook)(bool ok), (*probed)(bool ok);
 static ev_prepare turn_end;
 static ev_idle keep_turning; /* a turn with something to commit must not wait for events */
 
@@ -36,9 +39,14 @@ static void
 failed(const char *what, int rc)
 {
 	if (!failing)
-		log_error("log-not-writable", "operation=%s error=%s", what, log_quote(mdb_strerror(rc)));
+		log_error("log-not-writable", "operation=%s error=%s note=%s", what,
+		    log_quote(mdb_strerror(rc)),
+		    log_quote("nothing is acknowledged until it is; clients go on reading"));
 	failing = true;
 	turn_failed = true;
+	/* LMDB could not undo: the file must be opened again, which a new process does. */
+	if (rc == MDB_PANIC)
+		exit(EX_IOERR);
 }
 
 static void
@@ -74,7 +82,7 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 			mdb_txn_abort(txn);
 		else if ((rc = mdb_txn_commit(txn)) != 0)
 			failed("commit", rc);
-		else if (failing) {
+		else if (failing && changed) {
 			failing = false;
 			log_info("log-writable-again", "%s", "");
 		}
@@ -83,7 +91,7 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 	}
 	if (n_waiters > 0)
 		run_waiters(!turn_failed);
-	turn_failed = false;
+	turn_failed = changed = false;
 	ev_idle_stop(loop(), &keep_turning);
 	/* What the waiters wrote goes out in the next turn. */
 	if (write_txn != NULL)
@@ -224,6 +232,7 @@ store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
 		failed("put", rc);
 		return false;
 	}
+	changed = true;
 	return true;
 }
 
@@ -315,6 +324,35 @@ store_bytes(void)
 	mdb_env_info(env, &info);
 	mdb_env_stat(env, &stat);
 	return (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+static void
+on_probed(void *data, bool ok)
+{
+	MDB_val key = text_val(PROBE);
+
+	(void)data;
+	if (ok && store_write() != NULL)
+		mdb_del(store_write(), dbis[TABLE_META], &key, NULL);
+	probed(ok);
+}
+
+void
+store_probe(void (*fn)(bool ok))
+{
+	MDB_val key = text_val(PROBE), value = { PROBE_SIZE, NULL };
+	MDB_txn *txn = store_write();
+	int rc;
+
+	probed = fn;
+	store_after_commit(on_probed, NULL);
+	if (txn == NULL)
+		return;
+	rc = mdb_put(txn, dbis[TABLE_META], &key, &value, MDB_RESERVE);
+	if (rc != 0)
+		failed("probe", rc);
+	else
+		memset(value.mv_data, 0, value.mv_size);
 }
 
 bool

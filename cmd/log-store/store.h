@@ -70,5 +70,8 @@ void meta_put_text(const char *name, const char *text);
 /* Bytes of the file in use, and whether the last attempt to write failed. */
 uint64_t store_bytes(void);
 bool store_failing(void);
+/* After a failure: stores something of a batch's size and deletes it; fn(ok) when it is known whether that
+ * worked. */
+void store_probe(void (*fn)(bool ok));
 
 #endif

@@ -12,8 +12,10 @@
 #include "position.h"
 #include "writes.h"
 
-#define KEY_SIZE  12
-#define TRIM_STEP 2000 /* records deleted in one turn */
+#define KEY_SIZE 12
+/* What is deleted in one turn, so that appends and readers do not notice. */
+#define TRIM_RECORDS 2000
+#define TRIM_BYTES   (8 * 1024 * 1024)
 
 /* Numbers that every append needs; all of them are in meta too, written in the transaction that changed them.
  */
@@ -70,6 +72,8 @@ translog_continues(const OpenLog *pg, const char **why)
 		*why = "the log is new";
 	else if (meta_get("system_id") != pg->system_id || strcmp(database, pg->database) != 0)
 		*why = "it is another Postgres";
+	else if (meta_get("timeline") != pg->timeline)
+		*why = "Postgres is on another timeline (restored, or a standby was promoted?)";
 	else if (pg->slot_lsn == 0)
 		*why = "the replication slot is gone";
 	else if (pg->slot_lsn > now.passed_lsn)
@@ -101,6 +105,7 @@ translog_start_life(const StartLife *start)
 	meta_put("life", life);
 	meta_put("first", now.first);
 	meta_put("system_id", start->system_id);
+	meta_put("timeline", start->timeline);
 	meta_put_text("database", start->database);
 	put_state();
 	writes_new_life();
@@ -199,13 +204,13 @@ translog_committed(bool ok)
 uint64_t
 translog_life(void)
 {
-	return now.life;
+	return durable.life;
 }
 
 uint64_t
 translog_first(void)
 {
-	return now.first;
+	return durable.first;
 }
 
 uint64_t
@@ -226,16 +231,28 @@ translog_passed_lsn(void)
 	return durable.passed_lsn;
 }
 
-void
+/* Its transactions are gone as far as clients are concerned; trimming takes the records. */
+static void
+forget_up_to(uint64_t position)
+{
+	if (store_write() == NULL || position < now.first)
+		return;
+	now.first = position + 1;
+	meta_put("first", now.first);
+}
+
+bool
 translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field)
 {
 	MDB_cursor *cursor;
 	uint8_t bytes[KEY_SIZE];
 	MDB_val key = { sizeof bytes, bytes }, value, message;
 	struct record_head head;
+	size_t before = body->len;
+	bool ok = true;
 
 	if (mdb_cursor_open(store_read(), store_dbi(TABLE_LOG), &cursor) != 0)
-		return;
+		return false;
 	make_key(bytes, after + 1, part);
 	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && body->len < max_bytes;
 	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
@@ -244,13 +261,19 @@ translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body,
 		if (position > durable.last)
 			break;
 		if (!record_open(&value, &head, &message)) {
-			log_error("record-damaged", "position=%" PRIu64 " part=%" PRIu32, position,
-			    be32_get((uint8_t *)key.mv_data + 8));
+			if (body->len > before)
+				break; /* what comes before it can be sent */
+			log_error("record-damaged", "position=%" PRIu64 " part=%" PRIu32 " note=%s", position,
+			    be32_get((uint8_t *)key.mv_data + 8),
+			    log_quote("clients that have not passed it begin anew"));
+			forget_up_to(position);
+			ok = false;
 			break;
 		}
 		pb_put_bytes(body, field, message.mv_data, message.mv_size);
 	}
 	mdb_cursor_close(cursor);
+	return ok;
 }
 
 void
@@ -318,33 +341,74 @@ translog_meet(const SnapshotExtent *extent, bool *exact)
 	return lowest_hidden - 1;
 }
 
-void
+/* A client's transaction that is no longer in the log cannot be asked for by its lsn either. */
+static void
+forget_echo(const MDB_val *record)
+{
+	struct arena a = { 0 };
+	struct record_head head;
+	MDB_val message;
+	Transaction *t = NULL;
+
+	if (record_open(record, &head, &message))
+		t = transaction__unpack(arena_pb(&a), message.mv_size, message.mv_data);
+	if (t != NULL && t->client_lsn.len > 0)
+		writes_forget(t->origin, &t->client_lsn);
+	arena_clear(&a);
+}
+
+/* The oldest record is one that is to go. */
+static bool
+is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	struct record_head head;
+	bool due = false;
+
+	if (mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
+		return false;
+	if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) < now.last) {
+		memcpy(&head, value.mv_data, sizeof head);
+		due = be64_get(key.mv_data) < now.first || head.stored < too_old ||
+		      (max_bytes != 0 && now.bytes > max_bytes);
+	}
+	mdb_cursor_close(cursor);
+	return due;
+}
+
+bool
 translog_trim(uint64_t max_bytes, uint64_t max_age)
 {
-	uint64_t oldest = (uint64_t)time(NULL) - max_age, first = now.first;
+	uint64_t too_old = max_age != 0 ? (uint64_t)time(NULL) - max_age : 0, first = now.first, freed = 0;
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_txn *txn;
+	int n = 0;
 
-	if ((max_bytes == 0 || now.bytes <= max_bytes) && max_age == 0)
-		return;
-	if ((txn = store_write()) == NULL || mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
-		return;
-	for (int n = 0; n < TRIM_STEP && mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0; n++) {
-		uint64_t position = be64_get(key.mv_data), size = value.mv_size - sizeof(struct record_head);
-		struct record_head head;
+	if (!is_due(store_latest(), max_bytes, too_old) || (txn = store_write()) == NULL ||
+	    mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
+		return false;
+	for (; n < TRIM_RECORDS && freed < TRIM_BYTES && is_due(txn, max_bytes, too_old); n++) {
+		uint64_t position, size;
 
-		memcpy(&head, value.mv_data, sizeof head);
-		if (position >= now.last ||
-		    ((max_bytes == 0 || now.bytes <= max_bytes) && (max_age == 0 || head.stored >= oldest)))
+		if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) != 0)
 			break;
-		mdb_cursor_del(cursor, 0);
+		position = be64_get(key.mv_data);
+		size = value.mv_size - sizeof(struct record_head);
+		forget_echo(&value);
+		/* What the line above changed may have moved the record. */
+		if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) != 0 || mdb_cursor_del(cursor, 0) != 0)
+			break;
+		freed += size;
 		now.bytes -= size < now.bytes ? size : now.bytes;
-		now.first = position + 1;
+		if (position >= now.first)
+			now.first = position + 1;
 	}
 	mdb_cursor_close(cursor);
-	if (now.first != first) {
+	if (now.first != first)
 		meta_put("first", now.first);
+	if (freed > 0)
 		meta_put("log_bytes", now.bytes);
-	}
+	return n == TRIM_RECORDS || freed >= TRIM_BYTES;
 }

@@ -27,10 +27,9 @@ bool translog_append(Transaction *transaction);
 /* Nothing of Postgres' WAL up to here is missing. */
 void translog_wal_passed(uint64_t lsn);
 
-uint64_t translog_life(void);	  /* 0 before the first */
-uint64_t translog_first(void);	  /* oldest position kept; one more than last when there is none */
-uint64_t translog_appended(void); /* last position appended whole, durable or not */
-uint64_t translog_visible(void);  /* last position that readers may see */
+uint64_t translog_life(void);	 /* 0 before the first */
+uint64_t translog_first(void);	 /* oldest position kept; one more than last when there is none */
+uint64_t translog_visible(void); /* last position that readers may see */
 uint64_t translog_commit_lsn(void);
 uint64_t translog_passed_lsn(void);
 /* The turn is durable: what was appended may be seen. With !ok it is as if it had never been appended. */
@@ -38,16 +37,18 @@ void translog_committed(bool ok);
 
 /*
  * Appends packed Transactions to `body` as field `field`, from part `part` of the position after `after`,
- * until there are no more or `body` is longer than max_bytes. A damaged record ends it with a log line.
+ * until there are no more or `body` is longer than max_bytes. False, with a log line: the first of them is
+ * damaged; the log is forgotten up to it, since nobody can be brought past it.
  */
-void translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field);
+bool translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field);
 /* The same for the schema's history. */
 void translog_read_schema(struct buf *body, unsigned field);
 
 /* Where the snapshot stands: see SnapshotMet in proto/pipeline.proto. */
 uint64_t translog_meet(const SnapshotExtent *extent, bool *exact);
 
-/* Forgets the oldest transactions beyond these limits (0: no limit), a bounded number in one call. */
-void translog_trim(uint64_t max_bytes, uint64_t max_age);
+/* Forgets the oldest transactions beyond these limits (bytes, seconds; 0: no limit), a bounded number in one
+ * call; true: there are more. The last one stays. */
+bool translog_trim(uint64_t max_bytes, uint64_t max_age);
 
 #endif

@@ -1,4 +1,9 @@
-/* What clients sent, and what is kept of each client. */
+/*
+ * What clients sent, and what is kept of each client.
+ *
+ * Positions rise, with gaps: the first after a start is the time, in microseconds. So a file that was
+ * restored from a backup never gives a position again that Postgres has recorded as applied.
+ */
 #include "writes.h"
 
 #include <inttypes.h>
@@ -13,18 +18,23 @@
 #include "pbwire.h"
 #include "store.h"
 
-/* An echo position that stands for "before this life of the log". */
-#define ECHO_IN_FORMER_LIFE 1
+/* An echo position that stands for "before what the log holds". */
+#define ECHO_LONG_AGO 1
+/* The npm client's lsn: the number of a row of its oplog, big-endian. Others' lsns may be anything. */
+#define ROWID_SIZE 4
 
 static struct state {
 	uint64_t last, applied;
 } now, durable;
+static uint64_t least;		     /* that the next position may be */
 static uint64_t applied_before_life; /* writes up to here do not come back in this life of the log */
 static char life[17];
 
 void
 writes_open(void)
 {
+	struct timespec clock;
+
 	meta_get_text("writes_life", life, sizeof life);
 	if (life[0] == '\0') {
 		uint64_t random;
@@ -38,6 +48,8 @@ writes_open(void)
 	now.applied = meta_get("writes_applied");
 	applied_before_life = meta_get("writes_applied_before_life");
 	durable = now;
+	clock_gettime(CLOCK_REALTIME, &clock);
+	least = (uint64_t)clock.tv_sec * 1000000 + (uint64_t)clock.tv_nsec / 1000;
 }
 
 const char *
@@ -53,9 +65,11 @@ writes_last(void)
 }
 
 uint64_t
-writes_applied(void)
+writes_pending(void)
 {
-	return now.applied;
+	MDB_stat stat;
+
+	return mdb_stat(store_read(), store_dbi(TABLE_WRITES), &stat) == 0 ? stat.ms_entries : 0;
 }
 
 void
@@ -99,33 +113,59 @@ put_accepted(MDB_val *key, uint64_t position, uint64_t echo)
 	return store_put(TABLE_ACCEPTED, key, &value, 0);
 }
 
-bool
-writes_append(ClientTransaction *t, bool *duplicate, uint64_t *echo)
+/*
+ * Beyond what the log holds, a transaction is known by its place: a client's row numbers only rise, so one
+ * that is not above the last was accepted.
+ */
+static bool
+is_old(MDB_val *client, const ProtobufCBinaryData *lsn)
+{
+	MDB_val last;
+
+	return lsn->len == ROWID_SIZE &&
+	       mdb_get(store_latest(), store_dbi(TABLE_CLIENT_LSN), client, &last) == 0 &&
+	       last.mv_size == ROWID_SIZE && memcmp(lsn->data, last.mv_data, ROWID_SIZE) <= 0;
+}
+
+/* Stored in this life of the log or before: *echo as in writes_append(). */
+static bool
+is_accepted(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t *echo)
 {
 	XXH128_canonical_t hash, client_hash;
-	MDB_val key = hash_key(&hash, t->client_id, &t->lsn), value;
+	MDB_val key = hash_key(&hash, client_id, lsn), client = hash_key(&client_hash, client_id, NULL),
+		value;
+
+	*echo = ECHO_LONG_AGO;
+	if (mdb_get(store_latest(), store_dbi(TABLE_ACCEPTED), &key, &value) != 0 || value.mv_size != 16)
+		return is_old(&client, lsn);
+	if (be64_get((uint8_t *)value.mv_data + 8) != 0 || be64_get(value.mv_data) > applied_before_life)
+		*echo = be64_get((uint8_t *)value.mv_data + 8);
+	return true;
+}
+
+bool
+writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *duplicate, uint64_t *echo)
+{
+	XXH128_canonical_t hash, client_hash;
+	MDB_val key = hash_key(&hash, t->client_id, &t->lsn);
 	MDB_val client = hash_key(&client_hash, t->client_id, NULL);
 	MDB_val lsn = { t->lsn.len, t->lsn.data };
 	uint8_t bytes[8];
 	MDB_val position = { sizeof bytes, bytes };
+	uint64_t ignored;
 
-	*duplicate = false;
-	*echo = 0;
-	if (store_write() == NULL)
+	if (store_write() == NULL || (follows->len > 0 && !is_accepted(t->client_id, follows, &ignored)))
 		return false;
-	if (mdb_get(store_latest(), store_dbi(TABLE_ACCEPTED), &key, &value) == 0 && value.mv_size == 16) {
-		*duplicate = true;
-		*echo = be64_get((uint8_t *)value.mv_data + 8);
-		if (*echo == 0 && be64_get(value.mv_data) <= applied_before_life)
-			*echo = ECHO_IN_FORMER_LIFE;
+	*duplicate = is_accepted(t->client_id, &t->lsn, echo);
+	if (*duplicate)
 		return true;
-	}
-	t->position = now.last + 1;
+	*echo = 0;
+	t->position = now.last < least ? least : now.last + 1;
 	be64_set(bytes, t->position);
 	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0) ||
 	    !put_accepted(&key, t->position, 0) || !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
 		return false;
-	now.last++;
+	now.last = t->position;
 	meta_put("writes_last", now.last);
 	return true;
 }
@@ -142,19 +182,28 @@ writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t po
 }
 
 void
+writes_forget(const char *client_id, const ProtobufCBinaryData *lsn)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, client_id, lsn);
+
+	if (store_write() != NULL)
+		mdb_del(store_write(), store_dbi(TABLE_ACCEPTED), &key, NULL);
+}
+
+void
 writes_set_applied(uint64_t position)
 {
+	MDB_cursor *cursor;
+	MDB_val key, value;
 	MDB_txn *txn;
 
-	if (position <= now.applied || (txn = store_write()) == NULL)
+	if (position <= now.applied || (txn = store_write()) == NULL ||
+	    mdb_cursor_open(txn, store_dbi(TABLE_WRITES), &cursor) != 0)
 		return;
-	for (uint64_t p = now.applied + 1; p <= position; p++) {
-		uint8_t bytes[8];
-		MDB_val key = { sizeof bytes, bytes };
-
-		be64_set(bytes, p);
-		mdb_del(txn, store_dbi(TABLE_WRITES), &key, NULL);
-	}
+	while (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) <= position)
+		mdb_cursor_del(cursor, 0);
+	mdb_cursor_close(cursor);
 	now.applied = position;
 	meta_put("writes_applied", position);
 }
@@ -173,8 +222,9 @@ writes_read(uint64_t after, size_t max_bytes, struct buf *body, unsigned field)
 	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && body->len < max_bytes;
 	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		if (!record_open(&value, &head, &message)) {
-			log_error("record-damaged", "write=%" PRIu64, be64_get(key.mv_data));
-			break;
+			log_error("record-damaged", "write=%" PRIu64 " note=%s", be64_get(key.mv_data),
+			    log_quote("this client transaction is lost, unless its client sends it again"));
+			continue;
 		}
 		pb_put_bytes(body, field, message.mv_data, message.mv_size);
 	}

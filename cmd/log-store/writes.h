@@ -16,22 +16,27 @@ void writes_open(void);
 /* The name of the log of writes in Postgres' record of progress. */
 const char *writes_life(void);
 uint64_t writes_last(void);    /* durable */
-uint64_t writes_applied(void); /* as far as Postgres has committed */
+uint64_t writes_pending(void); /* how many Postgres has not committed */
 
 /*
  * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log
- * it came back, 0 when it has not yet. False when it could not be written.
+ * it came back, 0 when it has not yet. False when it could not be written, or when the one that it `follows`
+ * (empty: none) could not: order is kept whatever fails.
  */
-bool writes_append(ClientTransaction *transaction, bool *duplicate, uint64_t *echo);
+bool writes_append(
+    ClientTransaction *transaction, const ProtobufCBinaryData *follows, bool *duplicate, uint64_t *echo);
 /* The transaction came back from Postgres at this position of the log. */
 void writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position);
+/* The transaction is no longer in the log. */
+void writes_forget(const char *client_id, const ProtobufCBinaryData *lsn);
 /* Postgres has committed everything up to here; the records may go. */
 void writes_set_applied(uint64_t position);
 /* The log from Postgres begins anew: what is applied by now will not come back in it. */
 void writes_new_life(void);
 /* The turn is durable, or lost. */
 void writes_committed(bool ok);
-/* As translog_read(). */
+/* Appends packed ClientTransactions, as translog_read() does; a damaged one is passed over with a log line.
+ */
 void writes_read(uint64_t after, size_t max_bytes, struct buf *body, unsigned field);
 
 /* The record of a client in the arena, a fresh one when it is unknown. */

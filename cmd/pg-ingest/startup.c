@@ -40,6 +40,7 @@ static char temporary_slot[48];
 
 static char *database;
 static uint64_t system_id, next_xid, start_lsn, slot_lsn, wal_lsn;
+static uint32_t timeline;
 static bool has_slot, new_life;
 static bool wants_log;		 /* ready for OpenLog */
 static bool asked_log;		 /* OpenLog or StartLife is under way */
@@ -322,6 +323,7 @@ on_slot(struct pg *p, PGresult *r)
 	system_id = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
 	pg_lsn_parse(PQgetvalue(r, 0, 1), &wal_lsn);
 	has_slot = !PQgetisnull(r, 0, 6);
+	timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 7), NULL, 16);
 	if (has_slot &&
 	    (strcmp(PQgetvalue(r, 0, 3), database) != 0 || strcmp(PQgetvalue(r, 0, 4), "pgoutput") != 0))
 		service_config_error("--slot",
@@ -343,7 +345,8 @@ static void
 ask_slot(void)
 {
 	ask_of_slot("SELECT c.system_identifier, pg_current_wal_lsn(), s.confirmed_flush_lsn,"
-		    " s.database, s.plugin, s.wal_status, s.slot_name FROM pg_control_system() AS c"
+		    " s.database, s.plugin, s.wal_status, s.slot_name,"
+		    " left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system() AS c"
 		    " LEFT JOIN pg_replication_slots AS s ON s.slot_name = ",
 	    "", on_slot);
 }
@@ -362,6 +365,7 @@ open_log(void)
 	if (new_life) {
 		start.instance = instance;
 		start.system_id = system_id;
+		start.timeline = timeline;
 		start.slot_lsn = start_lsn;
 		start.database = database;
 		start.n_migrations = catalog_migrations(&a, &start.migrations);
@@ -371,6 +375,7 @@ open_log(void)
 	}
 	open.instance = instance;
 	open.system_id = system_id;
+	open.timeline = timeline;
 	open.slot_lsn = slot_lsn;
 	open.wal_lsn = wal_lsn;
 	open.database = database;

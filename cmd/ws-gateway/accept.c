@@ -42,7 +42,7 @@ struct write {
 	ClientTransaction *transaction; /* until it is appended */
 	struct arena memory;		/* of it */
 	size_t size;
-	ProtobufCBinaryData lsn;
+	ProtobufCBinaryData lsn, follows; /* its own, and of the one before it; malloc'ed */
 	uint64_t timestamp;
 	bool asked, appended;
 	bool duplicate;	  /* it was sent before */
@@ -221,6 +221,7 @@ write_free(struct write *w)
 	arena_clear(&w->memory);
 	free(w->transaction);
 	free(w->lsn.data);
+	free(w->follows.data);
 	free(w);
 }
 
@@ -234,6 +235,7 @@ append(struct write *w)
 	w->asked = true;
 	request.id = ask_id();
 	request.transaction = w->transaction;
+	request.follows = w->follows;
 	ask(upstream_log(), &w->client->asks, request.id, FRAME__BODY_APPEND_WRITE, &request.base,
 	    on_appended, w);
 }
@@ -298,6 +300,8 @@ commit(struct client *c)
 	w->lsn = (ProtobufCBinaryData){ o->transaction.lsn.len,
 		(uint8_t *)xmemdup0(o->transaction.lsn.data, o->transaction.lsn.len) };
 	w->timestamp = o->transaction.timestamp;
+	w->follows = c->sent_lsn;
+	c->sent_lsn = (ProtobufCBinaryData){ w->lsn.len, (uint8_t *)xmemdup0(w->lsn.data, w->lsn.len) };
 	free(o);
 	*c->writes_end = w;
 	c->writes_end = &w->next;
@@ -403,6 +407,8 @@ accept_clear(struct client *c)
 	}
 	for (size_t i = 0; i < c->n_relations; i++)
 		free(c->relations[i].columns);
+	free(c->sent_lsn.data);
+	c->sent_lsn = (ProtobufCBinaryData){ 0, NULL };
 	free(c->relations);
 	c->relations = NULL;
 	c->n_relations = 0;

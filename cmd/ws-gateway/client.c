@@ -154,6 +154,7 @@ on_attached(void *data, const Frame *f)
 	SatAuthResp response = SAT_AUTH_RESP__INIT;
 
 	if (a->result == CLIENT_ATTACHED__RESULT__BUSY && ++c->attach_tries < ATTACH_TRIES) {
+		ev_timer_set(&c->attach_again, ATTACH_AGAIN, 0.);
 		ev_timer_start(loop(), &c->attach_again);
 		return;
 	}
@@ -173,6 +174,8 @@ on_attached(void *data, const Frame *f)
 		subscription__pack(a->subscriptions[i], packed);
 		c->saved[c->n_saved++] = subscription__unpack(arena_pb(&c->memory), n, packed);
 	}
+	c->log_first = a->first;
+	c->log_position = a->position;
 	c->state = CLIENT_IN;
 	log_info("client-came", "client_id=%s user_id=%s address=%s", log_quote(c->id), log_quote(c->user_id),
 	    conn_address(c->conn));
@@ -437,7 +440,7 @@ client_new(struct conn *conn)
 	c->heard = ev_now(loop());
 	ev_timer_init(&c->tick, on_tick, PING_EVERY, PING_EVERY);
 	ev_timer_init(&c->expiry, on_expiry, 0., 0.);
-	ev_timer_init(&c->attach_again, on_attach_again, ATTACH_AGAIN, 0.);
+	ev_init(&c->attach_again, on_attach_again);
 	c->tick.data = c->expiry.data = c->attach_again.data = c;
 	ev_timer_start(loop(), &c->tick);
 	c->next = all;

@@ -62,7 +62,8 @@ struct client {
 	struct delivery *delivery; /* of initial rows, under way */
 	Subscription **saved;	   /* from log-store at the time of attaching */
 	size_t n_saved;
-	struct arena memory; /* of saved */
+	struct arena memory;		  /* of saved */
+	uint64_t log_first, log_position; /* what the log held then */
 
 	/* accept.c: from the client to the log */
 	bool accepting; /* it has answered our start request */
@@ -71,9 +72,10 @@ struct client {
 	struct open_write *open_write; /* the transaction that is coming in */
 	struct write *writes;	       /* appended or on their way, not yet echoed; oldest first */
 	struct write **writes_end;
-	size_t write_bytes;	     /* of those on their way */
-	ev_timer append_again;	     /* the log could not be written: they are sent again */
-	ProtobufCBinaryData own_lsn; /* the last of its own that is safe; malloc'ed */
+	size_t write_bytes;	      /* of those on their way */
+	ev_timer append_again;	      /* the log could not be written: they are sent again */
+	ProtobufCBinaryData sent_lsn; /* of the last in `writes`; malloc'ed */
+	ProtobufCBinaryData own_lsn;  /* the last of its own that is safe; malloc'ed */
 };
 
 struct client *client_new(struct conn *conn);

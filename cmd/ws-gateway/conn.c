@@ -20,9 +20,10 @@
 #include "peer.h"
 #include "xalloc.h"
 
-#define READ_SIZE  16384
-#define CLOSE_TIME 2.0 /* seconds for the other side to take a close frame */
-#define ACCEPT_RUN 64  /* connections accepted in one turn */
+#define READ_SIZE    16384
+#define CLOSE_TIME   2.0 /* seconds for the other side to take a close frame */
+#define ACCEPT_RUN   64	 /* connections accepted in one turn */
+#define LISTEN_AGAIN 0.5 /* seconds until connections are accepted again after there were too many files */
 
 enum conn_state {
 	CONN_HANDSHAKE, /* the HTTP request is being read */
@@ -452,6 +453,7 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 			/* The connection stays in the backlog; asking again at once would spin. */
 			log_warning("accept-delayed", "error=%s", log_quote(strerror(errno)));
 			ev_io_stop(l, w);
+			ev_timer_set(&listen_again, LISTEN_AGAIN, 0.);
 			ev_timer_start(l, &listen_again);
 		}
 		return;
@@ -461,7 +463,7 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 void
 conn_listen(int fd)
 {
-	ev_timer_init(&listen_again, on_listen_again, 0.5, 0.);
+	ev_init(&listen_again, on_listen_again);
 	ev_io_init(&listener, on_accept, fd, EV_READ);
 	ev_io_start(loop(), &listener);
 }

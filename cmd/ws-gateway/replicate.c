@@ -135,6 +135,14 @@ resume(struct client *c, const SatInStartReplicationReq *request, uint64_t posit
 	start_stream(c, (struct cursor){ position, WHOLE });
 }
 
+/* Log-store has told the gateway, or the client when it came: the later news counts. */
+static bool
+is_kept(const struct client *c, uint64_t position)
+{
+	return position + 1 >= stream_first() && position + 1 >= c->log_first &&
+	       (position <= stream_end() || position <= c->log_position);
+}
+
 void
 replicate_start(struct client *c, const SatInStartReplicationReq *request)
 {
@@ -156,7 +164,7 @@ replicate_start(struct client *c, const SatInStartReplicationReq *request)
 	} else if (!position_parse(request->lsn.data, request->lsn.len, &life, &position)) {
 		refuse_start(c, SAT_IN_START_REPLICATION_RESP__REPLICATION_ERROR__CODE__MALFORMED_LSN,
 		    "Could not validate start replication request");
-	} else if (life != stream_life() || position + 1 < stream_first() || position > stream_end()) {
+	} else if (life != stream_life() || !is_kept(c, position)) {
 		ForgetSubscriptions forget = FORGET_SUBSCRIPTIONS__INIT;
 
 		forget.client_id = c->id;

@@ -118,6 +118,9 @@ stream_open(uint64_t new_life, uint64_t new_first, uint64_t position)
 		life = new_life;
 		end = (struct cursor){ position, WHOLE };
 	}
+	/* What was not read in time is no longer there. */
+	if (end.position + 1 < first)
+		end = (struct cursor){ first - 1, WHOLE };
 	if (life != 0)
 		ask_from(end);
 }

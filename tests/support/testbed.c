@@ -26,29 +26,52 @@ pause_a_step(void)
 	nanosleep(&(struct timespec){ .tv_nsec = STEP_NS }, NULL);
 }
 
-/* Runs a command of the shell; its output's first line into out. Ends the test when it fails. */
-static void
-run(char *out, size_t size, const char *fmt, ...)
+static bool
+run(char *out, size_t size, const char *command)
 {
+	FILE *p = popen(command, "r");
+
+	out[0] = '\0';
+	if (p == NULL || (fgets(out, (int)size, p) == NULL && ferror(p)) || pclose(p) != 0)
+		return false;
+	out[strcspn(out, "\n")] = '\0';
+	return true;
+}
+
+const char *
+test_shell(const char *fmt, ...)
+{
+	static char out[4096];
 	char command[1024];
 	va_list ap;
-	FILE *p;
 
 	va_start(ap, fmt);
 	vsnprintf(command, sizeof command, fmt, ap);
 	va_end(ap);
-	p = popen(command, "r");
-	out[0] = '\0';
-	if (p == NULL || (fgets(out, (int)size, p) == NULL && ferror(p)) || pclose(p) != 0)
+	if (!run(out, sizeof out, command))
 		test_fail("failed: %s", command);
-	out[strcspn(out, "\n")] = '\0';
+	return out;
+}
+
+void
+test_shell_await(const char *wanted, const char *fmt, ...)
+{
+	char command[1024], out[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof command, fmt, ap);
+	va_end(ap);
+	for (time_t end = time(NULL) + (time_t)AWAIT_SECONDS; time(NULL) < end; pause_a_step())
+		if (run(out, sizeof out, command) && strcmp(out, wanted) == 0)
+			return;
+	test_fail("%s gives \"%s\", not \"%s\"", command, out, wanted);
 }
 
 void
 test_postgres_start(struct test_service *s, const char *options)
 {
 	const char *tmp = getenv("TMPDIR");
-	char out[512];
 
 	if (s->dir[0] == '\0') {
 		snprintf(s->dir, sizeof s->dir, "%s/leyden-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
@@ -56,24 +79,19 @@ test_postgres_start(struct test_service *s, const char *options)
 			test_fail("cannot make %s: %s", s->dir, strerror(errno));
 	}
 	setenv("LEYDEN_PG_OPTIONS", options != NULL ? options : "", 1);
-	run(out, sizeof out, "scripts/postgres start %s/pg", s->dir);
-	snprintf(s->url, sizeof s->url, "%s", out);
+	snprintf(s->url, sizeof s->url, "%s", test_shell("scripts/postgres start %s/pg", s->dir));
 }
 
 void
 test_postgres_stop(struct test_service *s, const char *mode)
 {
-	char out[512];
-
-	run(out, sizeof out, "scripts/postgres stop %s/pg %s", s->dir, mode);
+	test_shell("scripts/postgres stop %s/pg %s", s->dir, mode);
 }
 
 void
 test_postgres_again(struct test_service *s)
 {
-	char out[512];
-
-	run(out, sizeof out, "scripts/postgres start %s/pg", s->dir);
+	test_shell("scripts/postgres start %s/pg", s->dir);
 }
 
 // ---- leyden
@@ -287,16 +305,14 @@ test_tool_kill(struct test_service *s, const char *tool, int sig)
 void
 test_service_end(struct test_service *s)
 {
-	char out[512];
-
 	if (s->pid > 0) {
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
 		s->pid = 0;
 	}
 	if (s->dir[0] != '\0') {
-		run(out, sizeof out, "scripts/postgres remove %s/pg", s->dir);
-		run(out, sizeof out, "rm -rf %s", s->dir);
+		test_shell("scripts/postgres remove %s/pg", s->dir);
+		test_shell("rm -rf %s", s->dir);
 		s->dir[0] = '\0';
 	}
 }

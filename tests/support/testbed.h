@@ -6,6 +6,7 @@
 #define TESTS_TESTBED_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 #include <libpq-fe.h>
 
@@ -37,6 +38,11 @@ bool test_log_has(const struct test_service *s, const char *text);
 void test_log_await(const struct test_service *s, const char *text);
 /* Ends and removes everything. */
 void test_service_end(struct test_service *s);
+
+/* Runs a command of the shell; the first line of its output: static. Ends the test when it fails. */
+const char *test_shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Awaits that the command's first line is this. */
+void test_shell_await(const char *line, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Runs SQL; ends the test on an error. The first value of the first row: static, "" when there is none. */
 const char *test_sql(const struct test_service *s, const char *fmt, ...)
