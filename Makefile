@@ -7,7 +7,7 @@ TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
 	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libpg-query-dev \
 	libmicrohttpd-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
-	python3 clang clang-format clang-tidy cppcheck mandoc zip
+	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
 
 BUILD   ?= build
 CC      ?= cc
