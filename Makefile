@@ -131,6 +131,18 @@ $(BUILD)/tests/%.o: tests/%.c $(GEN_H)
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(UNDER_$$(notdir $$*)) $(SUPPORT) $(BUILD)/libleyden.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lcrypto $(LIBS_common)
 
+# Chaos: KILLS of tools, Postgres and sockets; SEED repeats a run.
+CHAOS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/chaos/*.c))
+
+test-programs: $(BUILD)/tests/chaos/chaos
+$(BUILD)/tests/chaos/chaos: $(CHAOS) $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
+
+.PHONY: chaos
+chaos: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(SEED)
+
 # ---- install
 
 install: compile
@@ -143,7 +155,7 @@ uninstall:
 
 # ---- watching over the code
 
-C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch])
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch])
 
 .PHONY: lint check-asan docker-build
 lint:

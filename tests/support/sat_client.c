@@ -17,6 +17,8 @@
 #include "peer.h"
 #include "xalloc.h"
 
+#define REOPEN_SECONDS 1 /* a server that is stopped does not hold up the others */
+
 // ---- the socket
 
 static void
@@ -156,8 +158,9 @@ wait_until(struct sat_client *c, bool (*done)(struct sat_client *c))
 	return !late;
 }
 
-static void
-upgrade(struct sat_client *c, unsigned port)
+/* NULL, or why there is no websocket. */
+static const char *
+upgrade(struct sat_client *c)
 {
 	static const char request[] = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
 				      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -165,23 +168,25 @@ upgrade(struct sat_client *c, unsigned port)
 	char *end;
 
 	if (send(c->fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
-		test_fail("upgrade on port %u: %s", port, strerror(errno));
+		return strerror(errno);
 	for (;;) {
 		ssize_t n = recv(c->fd, buf_room(&c->in, 4096), 4096, 0);
 
 		if (n <= 0)
-			test_fail("the server closed during the upgrade on port %u", port);
+			return "the server closed during the upgrade";
 		buf_added(&c->in, (size_t)n);
 		if ((end = strstr(buf_cstr(&c->in), "\r\n\r\n")) != NULL)
 			break;
 	}
 	if (strncmp(buf_cstr(&c->in), "HTTP/1.1 101", 12) != 0)
-		test_fail("the upgrade was refused: %.40s", buf_cstr(&c->in));
+		return "the upgrade was refused";
 	buf_take(&c->in, (size_t)(end + 4 - (char *)buf_data(&c->in)));
+	return NULL;
 }
 
-struct sat_client *
-sat_connect(unsigned port, const char *id)
+/* NULL, or why not. */
+static const char *
+open_socket(struct sat_client *c, unsigned port, time_t seconds)
 {
 	static const struct wslay_event_callbacks callbacks = { .recv_callback = on_recv,
 		.send_callback = on_send,
@@ -190,23 +195,55 @@ sat_connect(unsigned port, const char *id)
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 		.sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct timeval limit = { .tv_sec = (time_t)AWAIT_SECONDS };
-	struct sat_client *c = xcalloc(1, sizeof *c);
+	struct timeval limit = { .tv_sec = seconds };
+	const char *why;
 
-	snprintf(c->id, sizeof c->id, "%s", id);
-	c->last = &c->first;
+	buf_take(&c->in, c->in.len);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (connect(c->fd, (struct sockaddr *)&addr, sizeof addr) != 0)
-		test_fail("connect to port %u: %s", port, strerror(errno));
-	upgrade(c, port);
+	why = connect(c->fd, (struct sockaddr *)&addr, sizeof addr) != 0 ? strerror(errno) : upgrade(c);
+	if (why != NULL) {
+		close(c->fd);
+		c->fd = -1;
+		return why;
+	}
 	c->open = true;
+	wslay_event_context_free(c->ws);
 	wslay_event_context_client_init(&c->ws, &callbacks, c);
 	wslay_event_config_set_max_recv_msg_length(c->ws, 1u << 30);
 	ev_init(&c->io, on_io);
 	c->io.data = c;
 	watch(c);
+	return NULL;
+}
+
+struct sat_client *
+sat_new(const char *id)
+{
+	struct sat_client *c = xcalloc(1, sizeof *c);
+
+	snprintf(c->id, sizeof c->id, "%s", id);
+	c->last = &c->first;
+	c->fd = -1;
 	return c;
+}
+
+struct sat_client *
+sat_connect(unsigned port, const char *id)
+{
+	struct sat_client *c = sat_new(id);
+	const char *why;
+
+	why = open_socket(c, port, (time_t)AWAIT_SECONDS);
+	if (why != NULL)
+		test_fail("client %s on port %u: %s", id, port, why);
+	return c;
+}
+
+bool
+sat_reopen(struct sat_client *c, unsigned port)
+{
+	return open_socket(c, port, REOPEN_SECONDS) == NULL;
 }
 
 void
@@ -443,16 +480,23 @@ sat_login(struct sat_client *c, const char *user_id)
 }
 
 void
-sat_start(struct sat_client *c, char **subscriptions, size_t n)
+sat_ask_start(struct sat_client *c, char **subscriptions, size_t n)
 {
 	SatInStartReplicationReq start = SAT_IN_START_REPLICATION_REQ__INIT;
-	struct sat_message *m;
-	const SatInStartReplicationResp *answer;
 
 	start.lsn = (ProtobufCBinaryData){ strlen(c->server_lsn), (uint8_t *)c->server_lsn };
 	start.subscription_ids = subscriptions;
 	start.n_subscription_ids = n;
 	sat_send(c, SAT_START_REQ, &start.base);
+}
+
+void
+sat_start(struct sat_client *c, char **subscriptions, size_t n)
+{
+	struct sat_message *m;
+	const SatInStartReplicationResp *answer;
+
+	sat_ask_start(c, subscriptions, n);
 	m = sat_await(c, SAT_START_RESP);
 	answer = (const SatInStartReplicationResp *)m->body;
 	if (answer->err != NULL)
@@ -461,15 +505,12 @@ sat_start(struct sat_client *c, char **subscriptions, size_t n)
 }
 
 void
-sat_subscribe(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n,
-    void (*on_row)(struct sat_client *c, const SatOpInsert *row))
+sat_ask_subscription(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n)
 {
 	SatSubsReq request = SAT_SUBS_REQ__INIT;
 	SatShapeReq shape = SAT_SHAPE_REQ__INIT, *shapes[] = { &shape };
 	SatShapeDef def = SAT_SHAPE_DEF__INIT;
 	SatShapeDef__Select selects[16], *pointers[16];
-	struct sat_message *m;
-	bool done = false;
 
 	for (size_t i = 0; i < n; i++) {
 		sat_shape_def__select__init(&selects[i]);
@@ -484,6 +525,16 @@ sat_subscribe(struct sat_client *c, const char *subscription_id, const char *con
 	request.shape_requests = shapes;
 	request.n_shape_requests = 1;
 	sat_send(c, SAT_SUBS_REQ, &request.base);
+}
+
+void
+sat_subscribe(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n,
+    void (*on_row)(struct sat_client *c, const SatOpInsert *row))
+{
+	struct sat_message *m;
+	bool done = false;
+
+	sat_ask_subscription(c, subscription_id, tables, n);
 	m = sat_await(c, SAT_SUBS_RESP);
 	if (((const SatSubsResp *)m->body)->err != NULL)
 		test_fail(

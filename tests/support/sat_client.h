@@ -55,9 +55,13 @@ struct sat_client {
 	bool announced; /* our relations, in this connection */
 };
 
+/* A client that is not connected: sat_reopen() does that. */
+struct sat_client *sat_new(const char *id);
 /* Connects to 127.0.0.1 and completes the upgrade; ends the test when that fails. */
 struct sat_client *sat_connect(unsigned port, const char *id);
 void sat_close(struct sat_client *c); /* at once, without a close frame */
+/* Connects a closed client again, as the same with what it knows; false when the server does not take it. */
+bool sat_reopen(struct sat_client *c, unsigned port);
 void sat_free(struct sat_client *c);
 
 void sat_send(struct sat_client *c, unsigned code, const ProtobufCMessage *m);
@@ -79,8 +83,13 @@ const char *sat_token(const char *user_id);
 void sat_auth(struct sat_client *c, const char *token);
 /* Authenticates and awaits the answer. */
 void sat_login(struct sat_client *c, const char *user_id);
-/* Starts replication from server_lsn, or afresh when that is empty; awaits the answer. */
+/* Asks for replication from server_lsn, or afresh when that is empty. */
+void sat_ask_start(struct sat_client *c, char **subscriptions, size_t n);
+/* The same, and awaits the answer. */
 void sat_start(struct sat_client *c, char **subscriptions, size_t n);
+/* Asks for tables in one request. */
+void sat_ask_subscription(
+    struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n);
 /* Subscribes to tables in one request, awaits the whole delivery: the messages' inserts go to on_row (may be
  * NULL). */
 void sat_subscribe(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n,

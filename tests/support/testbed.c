@@ -282,7 +282,7 @@ parent_of(pid_t pid, char name[32])
 }
 
 pid_t
-test_tool_kill(struct test_service *s, const char *tool, int sig)
+test_tool_pid(const struct test_service *s, const char *tool, unsigned nth)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
@@ -292,14 +292,22 @@ test_tool_kill(struct test_service *s, const char *tool, int sig)
 		char name[32];
 
 		if (isdigit((unsigned char)e->d_name[0]) && parent_of(atoi(e->d_name), name) == s->pid &&
-		    strcmp(name, tool) == 0)
+		    (tool == NULL || strcmp(name, tool) == 0) && nth-- == 0)
 			found = atoi(e->d_name);
 	}
 	closedir(proc);
-	if (found == 0)
-		test_fail("no %s runs", tool);
-	kill(found, sig);
 	return found;
+}
+
+pid_t
+test_tool_kill(struct test_service *s, const char *tool, int sig)
+{
+	pid_t pid = test_tool_pid(s, tool, 0);
+
+	if (pid == 0)
+		test_fail("no %s runs", tool);
+	kill(pid, sig);
+	return pid;
 }
 
 void

@@ -30,6 +30,8 @@ void test_leyden_start(struct test_service *s);
 int test_leyden_run(struct test_service *s);
 /* SIGTERM, and awaits its end: the exit code. */
 int test_leyden_stop(struct test_service *s);
+/* The pid of the nth (from 0) running process of a tool ("ws-gateway"; NULL: any); 0: there is none. */
+pid_t test_tool_pid(const struct test_service *s, const char *tool, unsigned nth);
 /* Sends a signal to a tool ("ws-gateway") of the running service; the pid that had it. */
 pid_t test_tool_kill(struct test_service *s, const char *tool, int signal);
 /* Does a line of the service's log hold this text? */

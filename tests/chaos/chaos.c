@@ -1,0 +1,300 @@
+/*
+ * chaos [KILLS [SEED]]: kills tools, Postgres and sockets while writers write on both sides, and then checks
+ * that Postgres, the log and every client agree. Prints the seed and what it did; ends with "N passed, N
+ * failed".
+ */
+#include "chaos.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fail.h"
+#include "peer.h"
+#include "sat_client.h"
+#include "testbed.h"
+
+#define KILL_AFTER   0.1 /* seconds from one to the next, and as much again by chance, twice */
+#define QUIET	     120 /* seconds in which all must agree when nobody is killed any more */
+#define NEWCOMER_AGE 1.5 /* seconds until it makes room for the next */
+#define TICK	     0.005
+
+static const char *const tools[] = { "log-store", "pg-ingest", "pg-snapshot", "pg-publish", "ws-gateway",
+	"auth-check", "http-api" };
+#define TOOLS (sizeof tools / sizeof *tools)
+
+static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
+static struct follower *followers[CLIENTS], *newcomer;
+static unsigned newcomers;
+static pid_t writers[WRITERS];
+static uint64_t state;
+static ev_timer tick;
+static bool writing = true;
+static unsigned kills[TOOLS], stops, crashes, alls, cuts;
+
+unsigned
+chaos_random(unsigned n)
+{
+	/* xorshift64 */
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (unsigned)(state >> 32) % n;
+}
+
+// ---- the scene
+
+static void
+set_up(void)
+{
+	test_postgres_start(&service, "fsync=off");
+	test_leyden_start(&service);
+	test_sql(&service,
+	    "CREATE TABLE pg_items (id text PRIMARY KEY, writer text, n int4, ticket int8);"
+	    "CREATE TABLE pg_heads (id text PRIMARY KEY, n int4);"
+	    "CREATE TABLE cl_items (id text PRIMARY KEY, client text, n int4);"
+	    "CREATE TABLE cl_heads (id text PRIMARY KEY, n int4);"
+	    "CREATE TABLE ticket (n int8); INSERT INTO ticket VALUES (0);"
+	    "CREATE TABLE audit (at bigserial, client text, n int4);"
+	    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+	    " INSERT INTO public.audit (client, n) VALUES (new.client, new.n); RETURN NULL; END $$;"
+	    "CREATE TRIGGER note AFTER INSERT OR UPDATE ON cl_items FOR EACH ROW EXECUTE FUNCTION note();"
+	    "ALTER TABLE cl_items ENABLE ALWAYS TRIGGER note;"
+	    "SELECT electric.migration_version('1');"
+	    "CALL electric.electrify('pg_items'); CALL electric.electrify('pg_heads');"
+	    "CALL electric.electrify('cl_items'); CALL electric.electrify('cl_heads')");
+	for (unsigned w = 0; w < WRITERS; w++)
+		writers[w] = writer_start(&service, w);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		followers[i] = follower_new(i);
+}
+
+static void
+on_tick(struct ev_loop *l, ev_timer *w, int events)
+{
+	static double since;
+
+	(void)w;
+	(void)events;
+	for (unsigned i = 0; i < CLIENTS; i++)
+		follower_tick(followers[i], service.port, writing);
+	if (newcomer == NULL || (writing && ev_now(l) - since > NEWCOMER_AGE)) {
+		if (newcomer != NULL)
+			follower_free(newcomer);
+		newcomer = follower_new(CLIENTS + newcomers++);
+		since = ev_now(l);
+	}
+	follower_tick(newcomer, service.port, writing);
+}
+
+static void
+turn_for(double seconds)
+{
+	double end = ev_time() + seconds;
+
+	while (ev_time() < end)
+		sat_turn();
+}
+
+// ---- what goes wrong
+
+static void
+kill_tool(unsigned t)
+{
+	pid_t pid = test_tool_pid(&service, tools[t], chaos_random(2));
+
+	if (pid == 0)
+		pid = test_tool_pid(&service, tools[t], 0);
+	if (pid == 0)
+		return; /* it is not back yet */
+	if (chaos_random(4) == 0) {
+		stops++;
+		kill(pid, SIGSTOP);
+		turn_for(chaos_random(500) / 1000.0);
+		kill(pid, SIGCONT);
+	} else {
+		kills[t]++;
+		kill(pid, SIGKILL);
+	}
+}
+
+static void
+kill_all(void)
+{
+	pid_t pids[32], pid;
+	unsigned n = 0;
+
+	while (n < 32 && (pid = test_tool_pid(&service, NULL, n)) != 0)
+		pids[n++] = pid;
+	while (n > 0)
+		kill(pids[--n], SIGKILL);
+	alls++;
+}
+
+static void
+do_harm(void)
+{
+	unsigned what = chaos_random(100);
+
+	if (what < 60) {
+		kill_tool(chaos_random(TOOLS));
+	} else if (what < 75) {
+		follower_cut(followers[chaos_random(CLIENTS)]);
+		cuts++;
+	} else if (what < 92) {
+		/* log-store, pg-ingest and pg-publish have the most to lose. */
+		kill_tool((unsigned[]){ 0, 1, 3 }[chaos_random(3)]);
+	} else if (what < 96) {
+		kill_all();
+	} else {
+		test_postgres_stop(&service, "immediate");
+		turn_for(chaos_random(300) / 1000.0);
+		test_postgres_again(&service);
+		crashes++;
+	}
+}
+
+// ---- what must be true
+
+static bool
+all_agree(void)
+{
+	uint32_t w[WRITERS], c[CLIENTS];
+	bool agree = true;
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		w[i] = (uint32_t)atol(
+		    test_sql(&service, "SELECT coalesce(max(n), 0) FROM pg_heads WHERE id = 'w%u'", i));
+	for (unsigned i = 0; i < CLIENTS; i++)
+		c[i] = follower_written(followers[i]);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		agree = agree && follower_agrees(followers[i], w, c);
+	return agree && follower_agrees(newcomer, w, c);
+}
+
+static void
+await_agreement(void)
+{
+	for (int i = 0; !all_agree(); i++) {
+		if (i >= QUIET * 10) {
+			for (unsigned k = 0; k < CLIENTS; k++)
+				follower_print(followers[k]);
+			follower_print(newcomer);
+			test_fail(
+			    "after %d quiet seconds they do not agree; the service's log: %s/service.log",
+			    QUIET, service.dir);
+		}
+		turn_for(0.1);
+	}
+}
+
+/* Each client transaction was applied once, in its client's order. */
+static void
+check_audit(void)
+{
+	const char *out_of_order =
+	    test_sql(&service, "SELECT count(*) FROM (SELECT n, row_number() OVER (PARTITION BY client ORDER "
+			       "BY at) AS r FROM audit) AS a"
+			       " WHERE n <> r");
+
+	if (strcmp(out_of_order, "0") != 0)
+		test_fail("%s client transactions were applied twice or out of order", out_of_order);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		long n = atol(test_sql(&service, "SELECT count(*) FROM audit WHERE client = 'c%u'", i));
+
+		if (n != (long)follower_written(followers[i]))
+			test_fail("client c%u wrote %u transactions, %ld were applied", i,
+			    follower_written(followers[i]), n);
+	}
+}
+
+/* The log holds each of Postgres' own transactions once, in Postgres' order. */
+static void
+check_log(void)
+{
+	char command[400], line[1000];
+	long n[WRITERS] = { 0 }, ticket = 0, seen;
+	FILE *dump;
+
+	snprintf(command, sizeof command, TEST_BIN "/log-store --dump --file %s/log", service.dir);
+	dump = popen(command, "r");
+	while (dump != NULL && fgets(line, sizeof line, dump) != NULL) {
+		const char *row = strstr(line, " insert relation=") != NULL ? strstr(line, "row=('w") : NULL;
+		unsigned w;
+		long in_id, in_row, in_ticket;
+
+		if (row == NULL ||
+		    sscanf(row, "row=('w%u/%ld','w%*u','%ld','%ld')", &w, &in_id, &in_row, &in_ticket) != 4)
+			continue;
+		if (w >= WRITERS || in_id != in_row || in_row != n[w] + 1 || in_ticket <= ticket)
+			test_fail("the log is out of order: %s", line);
+		n[w] = in_row;
+		ticket = in_ticket;
+	}
+	if (dump == NULL || pclose(dump) != 0)
+		test_fail("the log cannot be dumped");
+	for (unsigned i = 0; i < WRITERS; i++) {
+		seen = atol(test_sql(&service, "SELECT max(n) FROM pg_heads WHERE id = 'w%u'", i));
+		if (n[i] != seen)
+			test_fail("writer %u made %ld transactions, the log has %ld", i, seen, n[i]);
+	}
+	test_shell(TEST_BIN "/log-store --check --file %s/log", service.dir);
+}
+
+static void
+report(unsigned n, unsigned long seed)
+{
+	printf("seed=%lu kills=%u:", seed, n);
+	for (unsigned t = 0; t < TOOLS; t++)
+		printf(" %s=%u", tools[t], kills[t]);
+	printf(" stopped=%u all=%u postgres=%u sockets=%u\n", stops, alls, crashes, cuts);
+	printf("transactions:");
+	for (unsigned w = 0; w < WRITERS; w++)
+		printf(" w%u=%s", w, test_sql(&service, "SELECT max(n) FROM pg_heads WHERE id = 'w%u'", w));
+	for (unsigned i = 0; i < CLIENTS; i++)
+		printf(" c%u=%u", i, follower_written(followers[i]));
+	printf(" deliveries=%lu connections=%lu\n", follower_deliveries, follower_connections);
+}
+
+static void
+on_fail(const char *sentence)
+{
+	printf("FAILED: %s\n0 passed, 1 failed\n", sentence);
+	for (unsigned w = 0; w < WRITERS; w++)
+		kill(writers[w], SIGKILL);
+	exit(1);
+}
+
+int
+main(int argc, char **argv)
+{
+	unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 200;
+	unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : (unsigned long)time(NULL);
+
+	test_on_fail = on_fail;
+	printf("chaos: kills=%u seed=%lu\n", n, seed);
+	fflush(stdout);
+	state = seed * 2654435769u + 88172645463325252u;
+	set_up();
+	ev_timer_init(&tick, on_tick, 0., TICK);
+	ev_timer_start(loop(), &tick);
+	turn_for(1.0);
+	for (unsigned i = 0; i < n; i++) {
+		do_harm();
+		turn_for(KILL_AFTER + KILL_AFTER * chaos_random(200) / 100);
+	}
+	for (unsigned w = 0; w < WRITERS; w++)
+		writer_stop(writers[w]);
+	writing = false;
+	await_agreement();
+	check_audit();
+	if (test_leyden_stop(&service) != 0)
+		test_fail("leyden did not end well");
+	check_log();
+	report(n, seed);
+	test_service_end(&service);
+	printf("1 passed, 0 failed\n");
+	return 0;
+}
