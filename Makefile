@@ -143,6 +143,17 @@ chaos: deps
 	@$(MAKE) --no-print-directory compile test-programs
 	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(SEED)
 
+# Benchmarks: every tests/bench/*.sh in turn, or the one that BENCH names. Each prints ratios of one run.
+BENCHES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+
+$(BENCHES): %: %.o $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
+
+.PHONY: bench
+bench: deps
+	@$(MAKE) --no-print-directory compile $(BENCHES)
+	@for b in $(or $(BENCH:%=tests/bench/%.sh),$(wildcard tests/bench/*.sh)); do echo "== $$b"; BUILD=$(BUILD) $$b || exit; done
+
 # ---- install
 
 install: compile
@@ -155,7 +166,7 @@ uninstall:
 
 # ---- watching over the code
 
-C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch])
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/bench/*.c)
 
 .PHONY: lint check-asan docker-build
 lint:

@@ -478,7 +478,7 @@ serve_open(void)
 {
 	translog_open();
 	writes_open();
-	store_on_commit(on_commit);
+	store_on_commit(translog_commit, on_commit);
 	ev_init(&probe, on_probe);
 }
 

@@ -28,7 +28,7 @@ static struct waiter *waiters;
 static size_t n_waiters, cap_waiters;
 static bool failing, turn_failed, is_read_only;
 static bool changed; /* something was put in this turn */
-static void (*commit_hook)(bool ok), (*probed)(bool ok);
+static void (*before_commit)(void), (*after_commit)(bool ok), (*probed)(bool ok);
 static ev_prepare turn_end;
 static ev_idle keep_turning; /* a turn with something to commit must not wait for events */
 
@@ -77,6 +77,8 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 		MDB_txn *txn = write_txn;
 		int rc = 0;
 
+		if (changed && before_commit != NULL)
+			before_commit();
 		write_txn = NULL;
 		if (turn_failed)
 			mdb_txn_abort(txn);
@@ -86,8 +88,8 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 			failing = false;
 			log_info("log-writable-again", "%s", "");
 		}
-		if (commit_hook != NULL)
-			commit_hook(!turn_failed);
+		if (after_commit != NULL)
+			after_commit(!turn_failed);
 	}
 	if (n_waiters > 0)
 		run_waiters(!turn_failed);
@@ -197,9 +199,10 @@ store_latest(void)
 }
 
 void
-store_on_commit(void (*fn)(bool ok))
+store_on_commit(void (*before)(void), void (*after)(bool ok))
 {
-	commit_hook = fn;
+	before_commit = before;
+	after_commit = after;
 }
 
 MDB_dbi
@@ -220,6 +223,12 @@ store_after_commit(void (*fn)(void *data, bool ok), void *data)
 		ev_idle_start(loop(), &keep_turning);
 }
 
+void
+store_change(void)
+{
+	changed = true;
+}
+
 bool
 store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
 {
@@ -236,22 +245,23 @@ store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
 	return true;
 }
 
-bool
-store_put_record(
-    enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid, uint64_t max_xid)
+size_t
+store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
+    uint64_t max_xid, unsigned flags)
 {
-	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)time(NULL) };
-	MDB_val value = { sizeof head + protobuf_c_message_get_packed_size(message), NULL };
+	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)ev_now(loop()) };
+	size_t n = protobuf_c_message_get_packed_size(message);
+	MDB_val value = { sizeof head + n, NULL };
 	uint8_t *p;
 
-	if (!store_put(table, key, &value, MDB_RESERVE))
-		return false;
+	if (!store_put(table, key, &value, flags | MDB_RESERVE))
+		return 0;
 	p = value.mv_data;
 	memcpy(p, &head, sizeof head);
 	protobuf_c_message_pack(message, p + sizeof head);
 	head.checksum = XXH3_64bits(p + sizeof head.checksum, value.mv_size - sizeof head.checksum);
 	memcpy(p, &head.checksum, sizeof head.checksum);
-	return true;
+	return n;
 }
 
 bool

@@ -49,15 +49,19 @@ MDB_txn *store_read(void);
 MDB_txn *store_latest(void);
 MDB_dbi store_dbi(enum store_table table);
 
-/* Runs after every commit, before those who wait for it. */
-void store_on_commit(void (*fn)(bool ok));
+/* Run before every commit, to put what changes with each append but once a turn, and after it, before those
+ * who wait. */
+void store_on_commit(void (*before)(void), void (*after)(bool ok));
 /* Runs fn(data) when what was written in this turn is durable (ok), or when it could not be made so (!ok). */
 void store_after_commit(void (*fn)(void *data, bool ok), void *data);
 
+/* Something will be put before the commit of this turn. */
+void store_change(void);
 /* Puts a value; on failure the turn's transaction is lost and everybody who waits for it is told. */
 bool store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags);
-bool store_put_record(
-    enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid, uint64_t max_xid);
+/* The same of a record; its size without the head, 0 on failure. */
+size_t store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
+    uint64_t max_xid, unsigned flags);
 /* The packed message in a record, and its head; false when its checksum does not fit. */
 bool record_open(const MDB_val *record, struct record_head *head, MDB_val *message);
 

@@ -24,7 +24,7 @@ static struct state {
 	uint64_t commit_lsn;	    /* of last's commit */
 	uint64_t passed_lsn;	    /* the WAL up to here is dealt with */
 	uint64_t max_xid;
-	uint64_t bytes; /* of the records kept */
+	uint64_t bytes; /* of the records kept, whole commits' and a tail's */
 	uint64_t next;	/* position of the transaction that is being appended */
 } now, durable;
 
@@ -52,14 +52,24 @@ translog_open(void)
 	durable = now;
 }
 
-static void
-put_state(void)
+void
+translog_commit(void)
 {
-	meta_put("last", now.last);
-	meta_put("commit_lsn", now.commit_lsn);
-	meta_put("passed_lsn", now.passed_lsn);
-	meta_put("max_xid", now.max_xid);
-	meta_put("log_bytes", now.bytes);
+	const struct {
+		const char *name;
+		uint64_t now, durable;
+	} numbers[] = {
+		{ "first", now.first, durable.first },
+		{ "last", now.last, durable.last },
+		{ "commit_lsn", now.commit_lsn, durable.commit_lsn },
+		{ "passed_lsn", now.passed_lsn, durable.passed_lsn },
+		{ "max_xid", now.max_xid, durable.max_xid },
+		{ "log_bytes", now.bytes, durable.bytes },
+	};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		if (numbers[i].now != numbers[i].durable)
+			meta_put(numbers[i].name, numbers[i].now);
 }
 
 bool
@@ -103,20 +113,40 @@ translog_start_life(const StartLife *start)
 		.passed_lsn = start->slot_lsn,
 		.next = 1 };
 	meta_put("life", life);
-	meta_put("first", now.first);
 	meta_put("system_id", start->system_id);
 	meta_put("timeline", start->timeline);
 	meta_put_text("database", start->database);
-	put_state();
 	writes_new_life();
 	for (size_t i = 0; i < start->n_migrations; i++) {
 		uint8_t ordinal[8];
 		MDB_val key = { sizeof ordinal, ordinal };
 
 		be64_set(ordinal, i);
-		store_put_record(TABLE_SCHEMA, &key, &start->migrations[i]->base, 0, 0);
+		store_put_record(TABLE_SCHEMA, &key, &start->migrations[i]->base, 0, 0, 0);
 	}
 	log_info("log-life-began", "life=%" PRIu64 " migrations=%zu", life, start->n_migrations);
+}
+
+/* Those of the tail. */
+static void
+drop_migrations(MDB_txn *txn)
+{
+	struct arena a = { 0 };
+	MDB_cursor *cursor;
+	MDB_val key, value, message;
+	struct record_head head;
+
+	if (mdb_cursor_open(txn, store_dbi(TABLE_SCHEMA), &cursor) != 0)
+		return;
+	while (mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0 && record_open(&value, &head, &message)) {
+		const Migration *m = migration__unpack(arena_pb(&a), message.mv_size, message.mv_data);
+
+		if (m == NULL || m->position <= now.last || mdb_cursor_del(cursor, 0) != 0)
+			break;
+		store_change();
+	}
+	mdb_cursor_close(cursor);
+	arena_clear(&a);
 }
 
 void
@@ -131,11 +161,14 @@ translog_drop_tail(void)
 		return;
 	make_key(bytes, now.last + 1, 0);
 	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0;
-	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		now.bytes -= value.mv_size - sizeof(struct record_head);
 		mdb_cursor_del(cursor, 0);
+		store_change();
+	}
 	mdb_cursor_close(cursor);
+	drop_migrations(txn);
 	now.next = now.last + 1;
-	now.bytes = meta_get("log_bytes");
 }
 
 static void
@@ -149,7 +182,7 @@ append_migration(Migration *migration)
 		return;
 	migration->position = now.next;
 	be64_set(ordinal, stat.ms_entries);
-	store_put_record(TABLE_SCHEMA, &key, &migration->base, 0, 0);
+	store_put_record(TABLE_SCHEMA, &key, &migration->base, 0, 0, 0);
 }
 
 bool
@@ -157,6 +190,7 @@ translog_append(Transaction *t)
 {
 	uint8_t bytes[KEY_SIZE];
 	MDB_val key = { sizeof bytes, bytes };
+	size_t size;
 
 	t->position = now.next;
 	if (t->xid > now.max_xid)
@@ -165,9 +199,10 @@ translog_append(Transaction *t)
 		if (t->changes[i]->migration != NULL)
 			append_migration(t->changes[i]->migration);
 	make_key(bytes, t->position, t->part);
-	if (!store_put_record(TABLE_LOG, &key, &t->base, t->xid, now.max_xid))
+	size = store_put_record(TABLE_LOG, &key, &t->base, t->xid, now.max_xid, MDB_APPEND);
+	if (size == 0)
 		return false;
-	now.bytes += transaction__get_packed_size(t);
+	now.bytes += size;
 	if (!t->last)
 		return true;
 	if (t->client_lsn.len > 0)
@@ -178,7 +213,6 @@ translog_append(Transaction *t)
 		now.commit_lsn = t->commit_lsn;
 		if (t->commit_lsn > now.passed_lsn)
 			now.passed_lsn = t->commit_lsn;
-		put_state();
 	}
 	return true;
 }
@@ -186,9 +220,9 @@ translog_append(Transaction *t)
 void
 translog_wal_passed(uint64_t lsn)
 {
-	if (lsn > now.passed_lsn) {
+	if (lsn > now.passed_lsn && store_write() != NULL) {
 		now.passed_lsn = lsn;
-		meta_put("passed_lsn", lsn);
+		store_change();
 	}
 }
 
@@ -238,7 +272,7 @@ forget_up_to(uint64_t position)
 	if (store_write() == NULL || position < now.first)
 		return;
 	now.first = position + 1;
-	meta_put("first", now.first);
+	store_change();
 }
 
 bool
@@ -380,7 +414,7 @@ is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old)
 bool
 translog_trim(uint64_t max_bytes, uint64_t max_age)
 {
-	uint64_t too_old = max_age != 0 ? (uint64_t)time(NULL) - max_age : 0, first = now.first, freed = 0;
+	uint64_t too_old = max_age != 0 ? (uint64_t)time(NULL) - max_age : 0, freed = 0;
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_txn *txn;
@@ -406,9 +440,6 @@ translog_trim(uint64_t max_bytes, uint64_t max_age)
 			now.first = position + 1;
 	}
 	mdb_cursor_close(cursor);
-	if (now.first != first)
-		meta_put("first", now.first);
-	if (freed > 0)
-		meta_put("log_bytes", now.bytes);
+	store_change();
 	return n == TRIM_RECORDS || freed >= TRIM_BYTES;
 }

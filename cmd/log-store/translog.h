@@ -32,6 +32,8 @@ uint64_t translog_first(void);	 /* oldest position kept; one more than last when
 uint64_t translog_visible(void); /* last position that readers may see */
 uint64_t translog_commit_lsn(void);
 uint64_t translog_passed_lsn(void);
+/* The turn is over: puts what it changed in the numbers about the log. */
+void translog_commit(void);
 /* The turn is durable: what was appended may be seen. With !ok it is as if it had never been appended. */
 void translog_committed(bool ok);
 

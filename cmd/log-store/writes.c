@@ -162,7 +162,7 @@ writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *du
 	*echo = 0;
 	t->position = now.last < least ? least : now.last + 1;
 	be64_set(bytes, t->position);
-	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0) ||
+	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0, MDB_APPEND) ||
 	    !put_accepted(&key, t->position, 0) || !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
 		return false;
 	now.last = t->position;
@@ -259,7 +259,7 @@ client_put(ClientRecord *record)
 	XXH128_canonical_t hash;
 	MDB_val key = hash_key(&hash, record->client_id, NULL);
 
-	return store_put_record(TABLE_CLIENTS, &key, &record->base, 0, 0);
+	return store_put_record(TABLE_CLIENTS, &key, &record->base, 0, 0, 0) > 0;
 }
 
 ProtobufCBinaryData

@@ -423,7 +423,8 @@ on_met(void *data, const Frame *f)
 	struct delivery *d = c->delivery;
 	const SnapshotMet *met = f->snapshot_met;
 
-	if (d == NULL || d->state != DELIVERY_MEETING)
+	/* The answer may be about a snapshot that was given up since. */
+	if (d == NULL || d->state != DELIVERY_MEETING || met->id != d->snapshot)
 		return;
 	if (met->position < c->cursor.position) {
 		delivery_retry(d, "a transaction that was sent already is not visible in the snapshot", 0.);
@@ -448,7 +449,7 @@ on_begun(struct delivery *d, const SnapshotBegun *begun)
 
 	if (d->state != DELIVERY_MEETING || begun->extent == NULL)
 		return;
-	meet.id = ask_id();
+	meet.id = d->snapshot;
 	meet.extent = begun->extent;
 	meet.lsn = begun->lsn;
 	ask(upstream_log(), &d->client->asks, meet.id, FRAME__BODY_MEET_SNAPSHOT, &meet.base, on_met,
