@@ -31,8 +31,8 @@ fold_reset(void)
 	fold.n_changes = 0;
 }
 
-static struct section *
-add_section(const ClientTransaction *mark)
+struct section *
+fold_add_section(const ClientTransaction *mark)
 {
 	struct section *s = arena_zalloc(&fold.arena, sizeof *s);
 
@@ -54,7 +54,7 @@ fold_begin(unsigned instance, uint64_t xid, int64_t time_us)
 	fold.instance = instance;
 	fold.xid = xid;
 	fold.commit_ms = time_us / 1000 + PG_EPOCH_MS;
-	add_section(NULL);
+	fold_add_section(NULL);
 }
 
 uint64_t
@@ -191,8 +191,8 @@ keep_tuple(struct relation *rel, const struct pgo_tuple *tuple, const struct sat
 	return values;
 }
 
-static struct change *
-add_change(ChangeKind kind, const struct table_def *def)
+struct change *
+fold_add_change(ChangeKind kind, const struct table_def *def)
 {
 	struct change *c = arena_zalloc(&fold.arena, sizeof *c);
 
@@ -223,19 +223,19 @@ collect_row(struct relation *rel, enum pgo_kind kind, const struct pgo_row *row)
 		now_row = row_of(rel->def, now);
 	}
 	if (kind == PGO_UPDATE && (old_row == NULL || old_row == now_row)) {
-		c = add_change(CHANGE_KIND__UPDATE, rel->def);
+		c = fold_add_change(CHANGE_KIND__UPDATE, rel->def);
 		c->row = now_row;
 		c->now = now;
 		c->old = old;
 		return;
 	}
 	if (kind != PGO_INSERT && old != NULL) {
-		c = add_change(CHANGE_KIND__DELETE, rel->def);
+		c = fold_add_change(CHANGE_KIND__DELETE, rel->def);
 		c->row = old_row;
 		c->old = old;
 	}
 	if (kind != PGO_DELETE) {
-		c = add_change(CHANGE_KIND__INSERT, rel->def);
+		c = fold_add_change(CHANGE_KIND__INSERT, rel->def);
 		c->row = now_row;
 		c->now = now;
 	}
@@ -314,7 +314,7 @@ collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 	}
 	table->def = def;
 	if (fold.version == NULL) {
-		add_change(CHANGE_KIND__MIGRATE, def);
+		fold_add_change(CHANGE_KIND__MIGRATE, def);
 		fold.version = def->version;
 		fold.last->is_migration = true;
 	}
@@ -363,7 +363,7 @@ fold_mark(const struct pgo_message *message)
 		log_error("mark-unreadable", "bytes=%" PRIu32, message->len);
 		return false;
 	}
-	add_section(mark);
+	fold_add_section(mark);
 	return true;
 }
 

@@ -157,6 +157,8 @@ put_head(struct buf *b, const struct section *s, bool last)
 		pb_put_bytes(b, 8, origin, strlen(origin));
 	}
 	pb_put_uint(b, 10, s->is_migration);
+	if (s->only_client != NULL)
+		pb_put_bytes(b, 13, s->only_client, strlen(s->only_client));
 }
 
 bool

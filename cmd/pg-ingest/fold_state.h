@@ -31,6 +31,7 @@ struct change {
 /* What one author wrote: Postgres itself (no mark), or a client's transaction. */
 struct section {
 	const ClientTransaction *mark;
+	const char *only_client; /* a repair, by Postgres: for this client */
 	struct change *first, **end;
 	struct row **rows;
 	size_t n_rows, n_buckets;
@@ -56,5 +57,9 @@ struct fold_state {
 };
 
 extern struct fold_state fold;
+
+/* A new section at the end, and a change at the end of the last section. */
+struct section *fold_add_section(const ClientTransaction *mark);
+struct change *fold_add_change(ChangeKind kind, const struct table_def *def);
 
 #endif

@@ -14,8 +14,9 @@
 
 #define STATUS_EVERY 10.0 /* seconds; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
-#define MARK	     "electric"	     /* what follows is a client's transaction */
-#define MEET	     "electric.meet" /* somebody waits for the stream to come here */
+#define MARK	     "electric"	       /* what follows is a client's transaction */
+#define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
+#define MEET	     "electric.meet"   /* somebody waits for the stream to come here */
 
 static struct pg *source; /* NULL: not streaming */
 static unsigned instance;
@@ -107,6 +108,8 @@ on_message(const struct pgo_message *message)
 {
 	if (message->transactional && strcmp(message->prefix, MARK) == 0)
 		return fold_mark(message);
+	if (message->transactional && strcmp(message->prefix, REPAIR) == 0)
+		return fold_repair(message);
 	if (strcmp(message->prefix, MEET) == 0) {
 		if (message->transactional)
 			awaited = true;

@@ -14,6 +14,7 @@
 #define SQL_PROGRESS                                                                                         \
 	"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "                         \
 	"ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+#define SQL_REPAIR "SELECT electric.repair($1, $2, $3, $4)"
 #define SQL_REJECTED                                                                                         \
 	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations) "     \
 	"VALUES ($1, $2, $3, $4, $5, $6)"
@@ -163,6 +164,24 @@ operations_json(const ClientTransaction *t)
 	return text;
 }
 
+/* What the author has on its rows is not what Postgres has: each row is sent to it again. */
+static bool
+send_repair(PGconn *conn, const ClientTransaction *t, const ClientOp *op)
+{
+	struct buf values = { 0 };
+	char relation[16];
+	bool ok;
+
+	literal_values(&values, op);
+	snprintf(relation, sizeof relation, "%" PRIu32, op->relation);
+	ok = PQsendQueryParams(conn, SQL_REPAIR, 4, NULL,
+		 (const char *[]){
+		     t->client_id, relation, buf_cstr(&values), op->kind == CHANGE_KIND__DELETE ? "t" : "f" },
+		 NULL, NULL, 0) == 1;
+	buf_clear(&values);
+	return ok;
+}
+
 bool
 group_send_refusal(
     PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate, const char *message)
@@ -172,9 +191,11 @@ group_send_refusal(
 		operations };
 	int lengths[] = { 0, (int)t->lsn.len, 0, 0, 0, 0 }, formats[] = { 0, 1, 0, 0, 0, 0 };
 	bool ok = send_mark(conn, t) &&
-		  PQsendQueryParams(conn, SQL_REJECTED, 6, NULL, params, lengths, formats, 0) == 1 &&
-		  send_progress(conn, life, t->position);
+		  PQsendQueryParams(conn, SQL_REJECTED, 6, NULL, params, lengths, formats, 0) == 1;
 
+	for (size_t i = 0; ok && i < t->n_ops; i++)
+		ok = send_repair(conn, t, t->ops[i]);
+	ok = ok && send_progress(conn, life, t->position);
 	free(operations);
 	return ok;
 }

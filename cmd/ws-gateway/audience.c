@@ -89,8 +89,9 @@ may_see(const struct audience *a, const char *owner)
 }
 
 enum view
-audience_view(const struct audience *a, const Change *c)
+audience_view(const struct audience *a, const Transaction *t, const Change *c)
 {
+	bool is_repair = t->only_client[0] != '\0';
 	bool new_row, old_row;
 
 	if (c->kind == CHANGE_KIND__MIGRATE)
@@ -100,6 +101,8 @@ audience_view(const struct audience *a, const Change *c)
 	if (!c->owned)
 		return VIEW_AS_IS;
 	new_row = may_see(a, c->owner);
+	if (c->kind == CHANGE_KIND__INSERT && is_repair)
+		return new_row ? VIEW_AS_IS : VIEW_DELETE;
 	if (c->kind != CHANGE_KIND__UPDATE)
 		return new_row ? VIEW_AS_IS : VIEW_NONE;
 	old_row = may_see(a, c->old_owner);
@@ -108,7 +111,7 @@ audience_view(const struct audience *a, const Change *c)
 	return old_row ? VIEW_DELETE : VIEW_NONE;
 }
 
-/* The update as an insert of the new row, or a delete of the old one. */
+/* The update as an insert of the new row, or a delete of the old one; the insert as a delete. */
 static void
 add_transformed(struct buf *body, const Change *c, enum view view)
 {
@@ -120,7 +123,7 @@ add_transformed(struct buf *body, const Change *c, enum view view)
 	size_t n;
 	uint8_t *packed;
 
-	if (op == NULL || op->op_case != SAT_TRANS_OP__OP_UPDATE)
+	if (op == NULL || (op->op_case != SAT_TRANS_OP__OP_UPDATE && op->op_case != SAT_TRANS_OP__OP_INSERT))
 		goto out;
 	if (view == VIEW_INSERT) {
 		insert.relation_id = c->relation;
@@ -131,7 +134,8 @@ add_transformed(struct buf *body, const Change *c, enum view view)
 		changed.insert = &insert;
 	} else {
 		delete.relation_id = c->relation;
-		delete.old_row_data = op->update->old_row_data;
+		delete.old_row_data =
+		    op->op_case == SAT_TRANS_OP__OP_INSERT ? op->insert->row_data : op->update->old_row_data;
 		changed.op_case = SAT_TRANS_OP__OP_DELETE;
 		changed.delete_ = &delete;
 	}
@@ -212,7 +216,7 @@ encode(const Transaction *t, const struct audience *a, bool begin, bool commit, 
 
 	for (size_t i = 0; i < t->n_changes; i++) {
 		const Change *c = t->changes[i];
-		enum view view = audience_view(a, c);
+		enum view view = audience_view(a, t, c);
 
 		if (c->kind == CHANGE_KIND__MIGRATE)
 			add_migration(&ops, c->migration);

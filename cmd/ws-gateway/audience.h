@@ -28,9 +28,9 @@ bool audience_has(const struct audience *a, uint32_t relation);
 struct record;
 
 /* How a change looks to an audience: an update of the owner takes the row away from one and gives it to
- * another. */
+ * another. In a repair, a row of another owner is taken away. */
 enum view { VIEW_NONE, VIEW_AS_IS, VIEW_INSERT, VIEW_DELETE };
-enum view audience_view(const struct audience *a, const Change *change);
+enum view audience_view(const struct audience *a, const Transaction *transaction, const Change *change);
 
 /*
  * The SatOpLog of a record for an audience, a reference for the caller; NULL: it shows nothing of it.

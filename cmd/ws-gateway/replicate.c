@@ -203,7 +203,7 @@ announce_for(struct client *c, const Transaction *t)
 			for (size_t k = 0; k < change->migration->n_tables; k++)
 				replicate_announce(
 				    c, schema_table_at(change->migration->tables[k]->relation, t->position));
-		} else if (audience_view(c->audience, change) != VIEW_NONE) {
+		} else if (audience_view(c->audience, t, change) != VIEW_NONE) {
 			const struct table_version *v = schema_table_at(change->relation, t->position);
 
 			if (v != NULL)
@@ -229,10 +229,12 @@ send_record(struct client *c, struct record *record)
 {
 	const Transaction *t = record->transaction;
 	bool own = strcmp(t->origin, c->id) == 0;
+	bool mine = t->only_client[0] == '\0' || strcmp(t->only_client, c->id) == 0;
 	/* A begin that nothing may follow is sent for the author's sake only; a commit closes what was begun.
 	 */
 	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
-	struct chunk *chunk = audience_encode(record, c->audience, !c->in_transaction, t->last, force);
+	struct chunk *chunk =
+	    mine ? audience_encode(record, c->audience, !c->in_transaction, t->last, force) : NULL;
 
 	if (chunk != NULL && !own && c->echoed) {
 		chunk_unref(chunk);

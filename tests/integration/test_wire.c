@@ -233,15 +233,28 @@ END_TEST
 
 START_TEST(refused_write_stops_nobody)
 {
-	struct sat_client *c = subscriber("poison");
+	struct sat_client *c = subscriber("poison"), *other = subscriber("bystander");
 	const char *const bad[] = { "p", "x", "no number" }, *const good[] = { "p2", "fine", "1" };
 	struct sat_write_op op = { .kind = SAT_INSERT, .table = "items", .row = bad };
+	struct sat_message *m;
+	const SatOpLog *log;
 
 	sat_write(c, 1686009600000, &op, 1);
-	sat_message_free(await_transaction(c, "poison"));
+	m = await_transaction(c, "poison");
+	ck_assert_uint_eq(((const SatOpLog *)m->body)->n_ops, 2);
+	sat_message_free(m);
+	/* Its author is told that there is no such row, and nobody else is. */
+	m = await_transaction(c, "postgres_1");
+	log = (const SatOpLog *)m->body;
+	ck_assert_uint_eq(log->n_ops, 3);
+	ck_assert_int_eq(log->ops[1]->op_case, SAT_TRANS_OP__OP_DELETE);
+	ck_assert_uint_eq(log->ops[1]->delete_->n_tags, 0);
+	sat_message_free(m);
 	op.row = good;
 	sat_write(c, 1686009600001, &op, 1);
 	sat_message_free(await_transaction(c, "poison"));
+	sat_message_free(await_transaction(other, "poison"));
+	sat_free(other);
 	ck_assert_str_eq(test_sql(&service, "SELECT value FROM items WHERE id = 'p2'"), "fine");
 	ck_assert_str_eq(
 	    test_sql(&service, "SELECT sqlstate FROM electric.rejected_writes WHERE client_id = 'poison'"),

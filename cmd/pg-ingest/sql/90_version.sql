@@ -3,7 +3,7 @@
 
 DO $$
 DECLARE
-    this_version CONSTANT integer := 1;
+    this_version CONSTANT integer := 2;
 BEGIN
     IF NOT EXISTS (SELECT FROM electric.schema_version WHERE version = this_version) THEN
         PERFORM electric.refresh(e.oid)

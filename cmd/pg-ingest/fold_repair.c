@@ -1,0 +1,99 @@
+/* One transaction of Postgres on its way into the log: rows that a client's refused transaction had touched.
+ */
+#include "fold.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fold_state.h"
+#include "log.h"
+#include "pgtext.h"
+
+static struct sat_value
+text_value(const json_t *text)
+{
+	size_t n = json_string_length(text);
+
+	return json_is_string(text)
+		   ? (struct sat_value){ arena_dup(&fold.arena, json_string_value(text), n), n }
+		   : (struct sat_value){ NULL, 0 };
+}
+
+/* {"<attnum>": text, …} in the order of the definition. */
+static struct sat_value *
+row_values(const struct table_def *def, const json_t *row)
+{
+	struct sat_value *values = arena_zalloc(&fold.arena, def->n_columns * sizeof *values);
+	char num[16];
+
+	for (unsigned i = 0; i < def->n_columns; i++) {
+		snprintf(num, sizeof num, "%" PRIu32, def->table->columns[i]->num);
+		values[i] = text_value(json_object_get(row, num));
+	}
+	return values;
+}
+
+/* [text, …] by attnum, as the client had sent it: of use are the columns of the key. */
+static struct sat_value *
+sent_values(const struct table_def *def, const json_t *vals)
+{
+	struct sat_value *values = arena_zalloc(&fold.arena, def->n_columns * sizeof *values);
+
+	for (unsigned i = 0; i < def->n_keys; i++)
+		values[def->keys[i]] =
+		    text_value(json_array_get(vals, def->table->columns[def->keys[i]]->num - 1));
+	return values;
+}
+
+static bool
+set_tags(struct row *row, const char *text)
+{
+	struct pgtext_tag *tags;
+
+	if (text == NULL || !pgtext_tags(&fold.arena, text, strlen(text), &tags, &row->n_tags))
+		return false;
+	row->has_tags = true;
+	row->tags = arena_alloc(&fold.arena, row->n_tags * sizeof *row->tags);
+	for (size_t i = 0; i < row->n_tags; i++)
+		row->tags[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
+	return true;
+}
+
+/* False: the message is not as electric.repair() writes it. */
+static bool
+add_row(const json_t *message)
+{
+	const char *client = json_string_value(json_object_get(message, "client"));
+	const json_t *row = json_object_get(message, "row");
+	const struct relation *rel =
+	    catalog_relation((uint32_t)json_integer_value(json_object_get(message, "relation")));
+	struct change *c;
+
+	if (client == NULL)
+		return false;
+	if (rel == NULL || rel->def == NULL)
+		return true;
+	if (fold.last->only_client == NULL)
+		fold_add_section(NULL)->only_client = arena_strdup(&fold.arena, client);
+	c = fold_add_change(row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
+	if (row == NULL) {
+		c->old = sent_values(rel->def, json_object_get(message, "vals"));
+		return true;
+	}
+	c->now = row_values(rel->def, row);
+	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
+	return set_tags(c->row, json_string_value(json_object_get(message, "tags")));
+}
+
+bool
+fold_repair(const struct pgo_message *message)
+{
+	json_t *json = json_loadb((const char *)message->content, message->len, JSON_ALLOW_NUL, NULL);
+	bool ok = json != NULL && fold.last != NULL && add_row(json);
+
+	if (!ok)
+		log_error("repair-unreadable", "bytes=%" PRIu32, message->len);
+	json_decref(json);
+	return ok;
+}
