@@ -138,7 +138,18 @@ test-programs: $(BUILD)/tests/chaos/chaos
 $(BUILD)/tests/chaos/chaos: $(CHAOS) $(SUPPORT) $(BUILD)/libleyden.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
 
-.PHONY: chaos
+# Convergence: SEEDS scenarios, from FIRST on.
+CONVERGE := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/converge/*.c))
+
+test-programs: $(BUILD)/tests/converge/converge
+$(BUILD)/tests/converge/converge: $(CONVERGE) $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
+
+.PHONY: chaos converge
+converge: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@$(BUILD)/tests/converge/converge $(or $(SEEDS),1000) $(FIRST)
+
 chaos: deps
 	@$(MAKE) --no-print-directory compile test-programs
 	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(SEED)
@@ -166,7 +177,7 @@ uninstall:
 
 # ---- watching over the code
 
-C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/bench/*.c)
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/converge/*.[ch] tests/bench/*.c)
 
 .PHONY: lint check-asan docker-build
 lint:

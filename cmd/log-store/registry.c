@@ -16,6 +16,7 @@
 struct holder {
 	struct holder *prev, *next;
 	struct peer *gateway;
+	uint32_t attached; /* id of the gateway's request */
 	char *client_id;
 };
 
@@ -39,11 +40,12 @@ find(const char *client_id)
 }
 
 static void
-hold(struct peer *gateway, const char *client_id)
+hold(struct peer *gateway, uint32_t attached, const char *client_id)
 {
 	struct holder *h = xcalloc(1, sizeof *h);
 
 	h->gateway = gateway;
+	h->attached = attached;
 	h->client_id = xstrdup(client_id);
 	h->next = all;
 	if (all != NULL)
@@ -86,7 +88,7 @@ registry_attach(struct peer *gateway, const Frame *f)
 			record->user_id = want->user_id;
 			client_put(record);
 		}
-		hold(gateway, want->client_id);
+		hold(gateway, want->id, want->client_id);
 		done.lsn = client_lsn(&a, want->client_id);
 		done.subscriptions = record->subscriptions;
 		done.n_subscriptions = record->n_subscriptions;
@@ -102,7 +104,7 @@ registry_detach(struct peer *gateway, const Frame *f)
 {
 	struct holder *h = find(f->detach_client->client_id);
 
-	if (h != NULL && h->gateway == gateway)
+	if (h != NULL && h->gateway == gateway && h->attached == f->detach_client->attached)
 		release(h);
 }
 

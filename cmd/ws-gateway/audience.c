@@ -14,7 +14,7 @@
 struct encoding {
 	struct encoding *next;
 	struct audience *audience;
-	bool begin, commit, force;
+	unsigned flags;
 	struct chunk *chunk;
 };
 
@@ -208,7 +208,7 @@ add_commit(struct buf *body, const Transaction *t, char *lsn)
 }
 
 static struct chunk *
-encode(const Transaction *t, const struct audience *a, bool begin, bool commit, bool force)
+encode(const Transaction *t, const struct audience *a, unsigned flags)
 {
 	struct buf ops = { 0 }, body = { 0 };
 	char lsn[POSITION_TEXT];
@@ -218,6 +218,8 @@ encode(const Transaction *t, const struct audience *a, bool begin, bool commit, 
 		const Change *c = t->changes[i];
 		enum view view = audience_view(a, t, c);
 
+		if (view == VIEW_AS_IS && c->kind == CHANGE_KIND__UPDATE && flags & ENCODE_ECHO)
+			view = VIEW_INSERT;
 		if (c->kind == CHANGE_KIND__MIGRATE)
 			add_migration(&ops, c->migration);
 		else if (view == VIEW_AS_IS)
@@ -225,12 +227,12 @@ encode(const Transaction *t, const struct audience *a, bool begin, bool commit, 
 		else if (view != VIEW_NONE)
 			add_transformed(&ops, c, view);
 	}
-	if (ops.len > 0 || force) {
+	if (ops.len > 0 || flags & ENCODE_FORCE) {
 		position_format(lsn, stream_life(), t->position);
-		if (begin)
+		if (flags & ENCODE_BEGIN)
 			add_begin(&body, t, lsn);
 		buf_put(&body, buf_data(&ops), ops.len);
-		if (commit)
+		if (flags & ENCODE_COMMIT)
 			add_commit(&body, t, lsn);
 		if (body.len > 0)
 			chunk = chunk_frame(SAT_OP_LOG, buf_data(&body), body.len);
@@ -241,17 +243,16 @@ encode(const Transaction *t, const struct audience *a, bool begin, bool commit, 
 }
 
 struct chunk *
-audience_encode(struct record *record, struct audience *a, bool begin, bool commit, bool force)
+audience_encode(struct record *record, struct audience *a, unsigned flags)
 {
 	struct encoding *e;
 
 	for (e = record->encodings; e != NULL; e = e->next)
-		if (e->audience == a && e->begin == begin && e->commit == commit && e->force == force)
+		if (e->audience == a && e->flags == flags)
 			return e->chunk != NULL ? chunk_ref(e->chunk) : NULL;
 	e = xmalloc(sizeof *e);
 	a->refs++;
-	*e = (struct encoding){ record->encodings, a, begin, commit, force,
-		encode(record->transaction, a, begin, commit, force) };
+	*e = (struct encoding){ record->encodings, a, flags, encode(record->transaction, a, flags) };
 	record->encodings = e;
 	return e->chunk != NULL ? chunk_ref(e->chunk) : NULL;
 }

@@ -32,12 +32,19 @@ struct record;
 enum view { VIEW_NONE, VIEW_AS_IS, VIEW_INSERT, VIEW_DELETE };
 enum view audience_view(const struct audience *a, const Transaction *transaction, const Change *change);
 
-/*
- * The SatOpLog of a record for an audience, a reference for the caller; NULL: it shows nothing of it.
- * `begin`: the transaction's begin is to be sent with it, even when nothing else is if `force`.
- * `commit`: its commit likewise (the record is then the last part).
- */
-struct chunk *audience_encode(struct record *record, struct audience *a, bool begin, bool commit, bool force);
+enum encode {
+	ENCODE_BEGIN = 1,  /* the transaction's begin comes with it */
+	ENCODE_COMMIT = 2, /* its commit: the record is the last part */
+	ENCODE_FORCE = 4,  /* these come even when there is nothing else */
+	/*
+	 * For the author. It still has its own values beside those of its echo, and takes those columns from
+	 * the echo that this says were changed; but Postgres has decided about all of them. So updates go as
+	 * inserts.
+	 */
+	ENCODE_ECHO = 8
+};
+/* The SatOpLog of a record for an audience, a reference for the caller; NULL: it shows nothing of it. */
+struct chunk *audience_encode(struct record *record, struct audience *a, unsigned flags);
 /* Frees what was made of a record. */
 void audience_forget(struct record *record);
 

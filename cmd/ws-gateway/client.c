@@ -28,13 +28,15 @@ clear(struct client *c)
 {
 	if (c->state == CLIENT_GONE)
 		return;
-	if (c->state == CLIENT_IN) {
+	if (c->attached != 0) {
 		DetachClient detach = DETACH_CLIENT__INIT;
 
 		detach.client_id = c->id;
+		detach.attached = c->attached;
 		peer_send(upstream_log(), FRAME__BODY_DETACH_CLIENT, &detach);
-		log_info("client-left", "client_id=%s address=%s", log_quote(c->id), conn_address(c->conn));
 	}
+	if (c->state == CLIENT_IN)
+		log_info("client-left", "client_id=%s address=%s", log_quote(c->id), conn_address(c->conn));
 	c->state = CLIENT_GONE;
 	ev_timer_stop(loop(), &c->tick);
 	ev_timer_stop(loop(), &c->expiry);
@@ -153,6 +155,8 @@ on_attached(void *data, const Frame *f)
 	const ClientAttached *a = f->client_attached;
 	SatAuthResp response = SAT_AUTH_RESP__INIT;
 
+	if (a->result != CLIENT_ATTACHED__RESULT__OK)
+		c->attached = 0;
 	if (a->result == CLIENT_ATTACHED__RESULT__BUSY && ++c->attach_tries < ATTACH_TRIES) {
 		ev_timer_set(&c->attach_again, ATTACH_AGAIN, 0.);
 		ev_timer_start(loop(), &c->attach_again);
@@ -190,7 +194,7 @@ attach(struct client *c)
 {
 	AttachClient request = ATTACH_CLIENT__INIT;
 
-	request.id = ask_id();
+	request.id = c->attached = ask_id();
 	request.client_id = c->id;
 	request.user_id = c->user_id;
 	ask(upstream_log(), &c->asks, request.id, FRAME__BODY_ATTACH_CLIENT, &request.base, on_attached, c);
@@ -461,8 +465,12 @@ clients_pump(void)
 static void
 on_attached_again(void *data, const Frame *f)
 {
-	if (f->client_attached->result != CLIENT_ATTACHED__RESULT__OK)
-		client_close(data, "its client id was taken by another connection");
+	struct client *c = data;
+
+	if (f->client_attached->result == CLIENT_ATTACHED__RESULT__OK)
+		return;
+	c->attached = 0;
+	client_close(c, "its client id was taken by another connection");
 }
 
 void
@@ -473,7 +481,7 @@ clients_attach_again(void)
 
 		if (c->state != CLIENT_IN)
 			continue;
-		request.id = ask_id();
+		request.id = c->attached = ask_id();
 		request.client_id = c->id;
 		request.user_id = c->user_id;
 		ask(upstream_log(), &c->asks, request.id, FRAME__BODY_ATTACH_CLIENT, &request.base,

@@ -44,6 +44,7 @@ struct client {
 	double heard;	 /* loop time of its last message */
 	bool pinged;	 /* and nothing was heard since */
 	unsigned attach_tries;
+	uint32_t attached; /* the request by which it holds, or may hold, its id; 0: none */
 	ev_timer attach_again;
 
 	/* replicate.c: from the log to the client */

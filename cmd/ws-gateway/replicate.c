@@ -89,7 +89,8 @@ send_migration(struct client *c, const Migration *m, uint64_t position)
 	t.is_migration = true;
 	t.changes = changes;
 	t.n_changes = 1;
-	conn_send(c->conn, audience_encode(&record, c->audience, true, true, true));
+	conn_send(
+	    c->conn, audience_encode(&record, c->audience, ENCODE_BEGIN | ENCODE_COMMIT | ENCODE_FORCE));
 	audience_forget(&record);
 }
 
@@ -233,8 +234,9 @@ send_record(struct client *c, struct record *record)
 	/* A begin that nothing may follow is sent for the author's sake only; a commit closes what was begun.
 	 */
 	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
-	struct chunk *chunk =
-	    mine ? audience_encode(record, c->audience, !c->in_transaction, t->last, force) : NULL;
+	unsigned flags = (c->in_transaction ? 0 : ENCODE_BEGIN) | (t->last ? ENCODE_COMMIT : 0) |
+			 (force ? ENCODE_FORCE : 0) | (own ? ENCODE_ECHO : 0);
+	struct chunk *chunk = mine ? audience_encode(record, c->audience, flags) : NULL;
 
 	if (chunk != NULL && !own && c->echoed) {
 		chunk_unref(chunk);
@@ -293,6 +295,7 @@ replicate_echo_empty(struct client *c, uint64_t timestamp)
 	t.position = c->cursor.position;
 	t.timestamp = timestamp;
 	t.origin = c->id;
-	conn_send(c->conn, audience_encode(&record, c->audience, true, true, true));
+	conn_send(
+	    c->conn, audience_encode(&record, c->audience, ENCODE_BEGIN | ENCODE_COMMIT | ENCODE_FORCE));
 	audience_forget(&record);
 }
