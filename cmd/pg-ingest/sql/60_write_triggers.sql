@@ -37,7 +37,7 @@ BEGIN
             _latest      bigint         NOT NULL,
             _column_tags electric.tag[],
             _tombstone   text[],
-            PRIMARY KEY (%s))
+            PRIMARY KEY (%s)) WITH (fillfactor = 50)
         $sql$, shadow, columns, keys);
     EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE electric.%I (%s, _tags)', shadow, keys);
     RETURN format('electric.%I', shadow)::regclass;
