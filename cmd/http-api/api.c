@@ -156,6 +156,25 @@ metric(struct buf *b, const char *name, const char *help, uint64_t value)
 }
 
 static void
+put_writes(struct buf *b)
+{
+	static const char *const names[] = { "leyden_applied_writes_total", "leyden_rejected_writes_total" };
+	static const char *const helps[] = { "Client transactions that Postgres took.",
+		"Client transactions that Postgres refused." };
+
+	for (int k = 0; k < 2; k++) {
+		buf_printf(b, "# HELP %s %s\n# TYPE %s counter\n", names[k], helps[k], names[k]);
+		for (unsigned i = 1; i <= upstream_databases(); i++) {
+			uint64_t counts[2];
+
+			upstream_writes(i, &counts[0], &counts[1]);
+			buf_printf(b, "%s{connector=\"" SAT_POSTGRES_ORIGIN "\"} %" PRIu64 "\n", names[k], i,
+			    counts[k]);
+		}
+	}
+}
+
+static void
 get_metrics(struct request *r)
 {
 	struct buf b = { 0 };
@@ -169,6 +188,7 @@ get_metrics(struct request *r)
 	for (unsigned i = 1; i <= upstream_databases(); i++)
 		buf_printf(&b, "leyden_connector_ready{connector=\"" SAT_POSTGRES_ORIGIN "\"} %d\n", i,
 		    upstream_streaming(i));
+	put_writes(&b);
 	if (upstream_log(&first, &last, &bytes)) {
 		metric(&b, "leyden_log_first_position", "The oldest transaction that the log keeps.", first);
 		metric(&b, "leyden_log_last_position", "The newest transaction in the log.", last);

@@ -13,10 +13,11 @@
 
 #define ASK_EVERY 1.0 /* seconds */
 
-/* What pg-ingest says of itself. */
+/* What the tools of a Postgres say of themselves. */
 struct database {
-	struct peer *ingest;
+	struct peer *ingest, *publish;
 	bool streaming;
+	uint64_t applied, rejected;
 };
 
 static struct database *databases;
@@ -67,6 +68,17 @@ number_in(const json_t *object, const char *name)
 }
 
 static void
+publish_told(struct peer *p, const Frame *f)
+{
+	struct database *d = p->data;
+	json_t *status = json_loads(f->status_told->json, 0, NULL);
+
+	d->applied = number_in(status, "applied");
+	d->rejected = number_in(status, "rejected");
+	json_decref(status);
+}
+
+static void
 log_told(struct peer *p, const Frame *f)
 {
 	json_t *status = json_loads(f->status_told->json, 0, NULL);
@@ -101,8 +113,10 @@ on_ask(struct ev_loop *l, ev_timer *w, int events)
 	(void)w;
 	(void)events;
 	ask_status(log_store);
-	for (unsigned i = 0; i < n_databases; i++)
+	for (unsigned i = 0; i < n_databases; i++) {
 		ask_status(databases[i].ingest);
+		ask_status(databases[i].publish);
+	}
 }
 
 void
@@ -112,6 +126,9 @@ upstream_open(unsigned n, void (*on_schema)(const SchemaRead *schema))
 		{ FRAME__BODY_SCHEMA_READ, NULL, schema_read }, { 0 } };
 	static const struct handler ingest_handlers[] = { { FRAME__BODY_STATUS_TOLD, NULL, ingest_told },
 		{ 0 } };
+	static const struct handler publish_handlers[] = { { FRAME__BODY_STATUS_TOLD, NULL, publish_told },
+		{ 0 } };
+	static const struct peer_hooks publish_hooks = { publish_handlers, ask_status, NULL, NULL };
 	static const struct peer_hooks log_hooks = { log_handlers, log_up, NULL, NULL };
 	static const struct peer_hooks ingest_hooks = { ingest_handlers, ask_status, ingest_down, NULL };
 	static ev_timer ask;
@@ -119,9 +136,12 @@ upstream_open(unsigned n, void (*on_schema)(const SchemaRead *schema))
 	schema_came = on_schema;
 	n_databases = n;
 	databases = xcalloc(n, sizeof *databases);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		databases[i].ingest =
 		    peer_connect(xasprintf("pg-ingest-%u", i + 1), &ingest_hooks, &databases[i]);
+		databases[i].publish =
+		    peer_connect(xasprintf("pg-publish-%u", i + 1), &publish_hooks, &databases[i]);
+	}
 	log_store = peer_connect("log-store", &log_hooks, NULL);
 	ev_timer_init(&ask, on_ask, ASK_EVERY, ASK_EVERY);
 	ev_timer_start(loop(), &ask);
@@ -137,6 +157,13 @@ bool
 upstream_streaming(unsigned instance)
 {
 	return databases[instance - 1].streaming;
+}
+
+void
+upstream_writes(unsigned instance, uint64_t *applied, uint64_t *rejected)
+{
+	*applied = databases[instance - 1].applied;
+	*rejected = databases[instance - 1].rejected;
 }
 
 bool

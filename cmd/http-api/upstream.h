@@ -1,4 +1,4 @@
-/* The tools that http-api asks: log-store, and the pg-ingest of each Postgres. */
+/* The tools that http-api asks: log-store, and the pg-ingest and pg-publish of each Postgres. */
 #ifndef HTTP_API_UPSTREAM_H
 #define HTTP_API_UPSTREAM_H
 
@@ -13,6 +13,9 @@ void upstream_open(unsigned databases, void (*on_schema)(const SchemaRead *schem
 unsigned upstream_databases(void);
 /* Is the pg-ingest of this instance (from 1) streaming? As of a second ago at most. */
 bool upstream_streaming(unsigned instance);
+/* Client transactions that the instance's pg-publish has applied, and that Postgres refused, since it
+ * started. */
+void upstream_writes(unsigned instance, uint64_t *applied, uint64_t *rejected);
 /* Is log-store there? What it last said of its positions and size. */
 bool upstream_log(uint64_t *first, uint64_t *last, uint64_t *bytes);
 /* Asks log-store for the schema, now or as soon as it is there. */

@@ -16,8 +16,9 @@
 	"ON CONFLICT (id) DO UPDATE SET position = excluded.position"
 #define SQL_REPAIR "SELECT electric.repair($1, $2, $3, $4)"
 #define SQL_REJECTED                                                                                         \
-	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations) "     \
-	"VALUES ($1, $2, $3, $4, $5, $6)"
+	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations, "     \
+	"written_ms) "                                                                                       \
+	"VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 /* Relations whose apply function is prepared on this connection, as "a<oid>". */
 static uint32_t *prepared;
@@ -140,7 +141,7 @@ operations_json(const ClientTransaction *t)
 
 	for (size_t i = 0; i < t->n_ops; i++) {
 		const ClientOp *op = t->ops[i];
-		json_t *values = json_object(), *observed = json_array();
+		json_t *values = json_object(), *observed = json_array(), *claimed = json_array();
 
 		for (size_t k = 0; k < op->n_values; k++) {
 			const Value *v = op->values[k];
@@ -151,13 +152,15 @@ operations_json(const ClientTransaction *t)
 
 			snprintf(num, sizeof num, "%" PRIu32, v->num);
 			json_object_set_new(values, num, value != NULL ? value : json_null());
+			if (v->claimed)
+				json_array_append_new(claimed, json_integer(v->num));
 		}
 		for (size_t k = 0; k < op->n_observed; k++)
 			json_array_append_new(observed, json_string(op->observed[k]));
-		json_array_append_new(
-		    ops, json_pack("{s:s, s:I, s:o, s:o}", "kind",
-			     kinds[op->kind <= CHANGE_KIND__MIGRATE ? op->kind : 0], "relation",
-			     (json_int_t)op->relation, "values", values, "observed", observed));
+		json_array_append_new(ops, json_pack("{s:s, s:I, s:o, s:o, s:o}", "kind",
+					       kinds[op->kind <= CHANGE_KIND__MIGRATE ? op->kind : 0],
+					       "relation", (json_int_t)op->relation, "values", values,
+					       "claimed", claimed, "observed", observed));
 	}
 	text = json_dumps(ops, JSON_COMPACT);
 	json_decref(ops);
@@ -186,12 +189,15 @@ bool
 group_send_refusal(
     PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate, const char *message)
 {
-	char *operations = operations_json(t);
+	char *operations = operations_json(t), written[24];
 	const char *params[] = { t->client_id, (const char *)t->lsn.data, t->user_id, sqlstate, message,
-		operations };
-	int lengths[] = { 0, (int)t->lsn.len, 0, 0, 0, 0 }, formats[] = { 0, 1, 0, 0, 0, 0 };
-	bool ok = send_mark(conn, t) &&
-		  PQsendQueryParams(conn, SQL_REJECTED, 6, NULL, params, lengths, formats, 0) == 1;
+		operations, written };
+	int lengths[7] = { 0, (int)t->lsn.len }, formats[7] = { 0, 1 };
+	bool ok;
+
+	snprintf(written, sizeof written, "%" PRIu64, t->timestamp);
+	ok = send_mark(conn, t) &&
+	     PQsendQueryParams(conn, SQL_REJECTED, 7, NULL, params, lengths, formats, 0) == 1;
 
 	for (size_t i = 0; ok && i < t->n_ops; i++)
 		ok = send_repair(conn, t, t->ops[i]);

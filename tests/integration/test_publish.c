@@ -1,0 +1,215 @@
+/*
+ * Clients' writes on their way into Postgres: what it refuses is set aside and can be brought in again, what
+ * passes is waited for, and long transactions arrive. On the whole service with a real Postgres.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "sat_client.h"
+#include "testbed.h"
+
+#define MANY 100000 /* rows of a long transaction */
+
+static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
+static struct sat_client *c;
+static uint64_t written = 1686009600000;
+
+static void
+fail_check(const char *sentence)
+{
+	ck_abort_msg("%s", sentence);
+}
+
+static void
+set_up(void)
+{
+	static const char *const tables[] = { "parents", "children" };
+
+	test_on_fail = fail_check;
+	test_postgres_start(&service, "fsync=off");
+	test_leyden_start(&service);
+	test_sql(&service, "CREATE TABLE parents (id text PRIMARY KEY, v text);"
+			   "CREATE TABLE children (id text PRIMARY KEY, parent text REFERENCES parents);"
+			   "SELECT electric.migration_version('1');"
+			   "CALL electric.electrify('parents'); CALL electric.electrify('children');"
+			   "ALTER TABLE parents ADD CONSTRAINT small CHECK (length(v) < 10)");
+	c = sat_connect(service.port, "c");
+	sat_login(c, "ann");
+	sat_start(c, NULL, 0);
+	sat_message_free(sat_await(c, SAT_RELATION));
+	sat_message_free(sat_await(c, SAT_RELATION));
+	sat_subscribe(c, "11111111-1111-4111-8111-111111111111", tables, 2, NULL);
+}
+
+static void
+tear_down(void)
+{
+	sat_free(c);
+	ck_assert_int_eq(test_leyden_stop(&service), 0);
+	ck_assert(!test_log_has(&service, "runtime error"));
+	ck_assert(!test_log_has(&service, "Sanitizer"));
+	test_service_end(&service);
+}
+
+static void
+write_parent(const char *id, const char *v)
+{
+	const char *const row[] = { id, v };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "parents", .row = row };
+
+	sat_write(c, ++written, &op, 1);
+}
+
+static void
+await_echo(void)
+{
+	for (bool own = false; !own;) {
+		struct sat_message *m = sat_await(c, SAT_OP_LOG);
+		const SatOpLog *log = (const SatOpLog *)m->body;
+
+		own = log->ops[0]->op_case == SAT_TRANS_OP__OP_BEGIN &&
+		      strcmp(log->ops[0]->begin->origin, "c") == 0;
+		sat_message_free(m);
+	}
+}
+
+/* pg-publish's own command; "$?" is the second word of its last line. */
+static const char *
+publish(const char *arguments)
+{
+	return test_shell(
+	    "DATABASE_URL='%s' " TEST_BIN "/pg-publish %s 2>&1 | cut -c 1-400", service.url, arguments);
+}
+
+START_TEST(a_refused_write_can_be_brought_in_again)
+{
+	const char *line;
+
+	write_parent("refused", "far too long \"quoted\"");
+	await_echo();
+	line = publish("--rejected");
+	ck_assert_ptr_nonnull(strstr(line, "id=1 time=20"));
+	ck_assert_ptr_nonnull(
+	    strstr(line, " client_id=\"c\" user_id=\"ann\" lsn=00000001 sqlstate=23514 message=\""));
+	ck_assert_ptr_nonnull(strstr(line, "\"kind\": \"insert\""));
+	/* Postgres still has the same against it, and it stays. */
+	ck_assert_ptr_nonnull(strstr(publish("--retry 1"), "violates check constraint"));
+	test_sql(&service, "ALTER TABLE parents DROP CONSTRAINT small");
+	ck_assert_str_eq(publish("--retry 1"), "id=1 applied");
+	ck_assert_str_eq(
+	    test_sql(&service, "SELECT v FROM parents WHERE id = 'refused'"), "far too long \"quoted\"");
+	ck_assert_str_eq(publish("--rejected"), "");
+	ck_assert_str_eq(publish("--retry 1"), "pg-publish: there is no rejected write 1");
+	test_sql(
+	    &service, "DELETE FROM parents; ALTER TABLE parents ADD CONSTRAINT small CHECK (length(v) < 10)");
+}
+END_TEST
+
+START_TEST(a_refused_write_can_be_discarded)
+{
+	write_parent("discarded", "far too long again");
+	await_echo();
+	ck_assert_str_eq(publish("--discard 2"), "id=2 discarded");
+	ck_assert_str_eq(publish("--discard 2"), "pg-publish: there is no rejected write 2");
+	ck_assert_str_eq(publish("--rejected"), "");
+	ck_assert_str_eq(publish("--retry 1 --discard 2"),
+	    "pg-publish: --rejected, --retry and --discard exclude each other");
+	ck_assert_str_eq(publish("--retry x"), "pg-publish: --retry: not a number: \"x\"");
+	/* Counted, for who watches. */
+	test_shell_await("2",
+	    "curl -s http://127.0.0.1:%u/metrics | sed -n 's/^leyden_rejected_writes_total.* //p'",
+	    service.http);
+}
+END_TEST
+
+/* All that the client has written since is there, in order, and nothing was set aside. */
+static void
+must_arrive(const char *id)
+{
+	await_echo();
+	ck_assert_str_eq(test_sql(&service, "SELECT v FROM parents WHERE id = '%s'", id), "v");
+	ck_assert_str_eq(test_sql(&service, "SELECT count(*) FROM electric.rejected_writes"), "0");
+}
+
+START_TEST(what_passes_is_waited_for)
+{
+	/* A failover: read-only for a while. */
+	test_sql(&service, "ALTER DATABASE electric SET default_transaction_read_only = on;"
+			   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+			   "'leyden pg-publish'");
+	write_parent("read-only", "v");
+	test_log_await(&service, "write-delayed sqlstate=25006");
+	test_sql(&service, "BEGIN READ WRITE; ALTER DATABASE electric RESET default_transaction_read_only;"
+			   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+			   " WHERE application_name = 'leyden pg-publish'; COMMIT");
+	must_arrive("read-only");
+	/* A lock that is held too long, and an operator's hand. */
+	test_sql(&service, "ALTER ROLE electric SET lock_timeout = '50ms';"
+			   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+			   "'leyden pg-publish'");
+	{
+		PGconn *other = PQconnectdb(service.url);
+
+		PQclear(PQexec(other, "BEGIN; LOCK TABLE parents"));
+		write_parent("locked", "v");
+		test_log_await(&service, "write-delayed sqlstate=55P03");
+		PQfinish(other);
+	}
+	must_arrive("locked");
+	test_sql(&service, "ALTER ROLE electric RESET lock_timeout");
+	/* Postgres goes and comes back. */
+	test_postgres_stop(&service, "immediate");
+	write_parent("away", "v");
+	test_postgres_again(&service);
+	must_arrive("away");
+}
+END_TEST
+
+START_TEST(a_long_transaction_arrives_whole)
+{
+	struct sat_write_op *ops = calloc(MANY + 1, sizeof *ops);
+	char(*ids)[16] = calloc(MANY, sizeof *ids);
+	const char *(*rows)[2] = calloc(MANY, sizeof *rows);
+	static const char *const parent[] = { "of many", "v" };
+
+	ops[0] = (struct sat_write_op){ .kind = SAT_INSERT, .table = "parents", .row = parent };
+	for (int i = 0; i < MANY; i++) {
+		snprintf(ids[i], sizeof ids[i], "%d", i);
+		rows[i][0] = ids[i];
+		rows[i][1] = parent[0];
+		ops[i + 1] = (struct sat_write_op){ .kind = SAT_INSERT, .table = "children", .row = rows[i] };
+	}
+	sat_write(c, ++written, ops, MANY + 1);
+	free(ops);
+	free(ids);
+	free(rows);
+	await_echo();
+	ck_assert_str_eq(
+	    test_sql(&service, "SELECT count(*) FROM children WHERE parent = 'of many'"), "100000");
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("publish");
+	TCase *publish = tcase_create("publish");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(publish, 0);
+	tcase_add_unchecked_fixture(publish, set_up, tear_down);
+	tcase_add_test(publish, a_refused_write_can_be_brought_in_again);
+	tcase_add_test(publish, a_refused_write_can_be_discarded);
+	tcase_add_test(publish, what_passes_is_waited_for);
+	tcase_add_test(publish, a_long_transaction_arrives_whole);
+	suite_add_tcase(suite, publish);
+	srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
