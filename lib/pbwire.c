@@ -1,4 +1,4 @@
-/* Protobuf assembled by hand. */
+/* Protobuf assembled and looked at by hand. */
 #include "pbwire.h"
 
 #define VARINT 0u
@@ -35,4 +35,43 @@ pb_put_bytes(struct buf *b, unsigned field, const void *p, size_t n)
 	put_varint(b, field << 3 | LENGTH);
 	put_varint(b, n);
 	buf_put(b, p, n);
+}
+
+static bool
+take_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
+{
+	*v = 0;
+	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*p)++;
+
+		*v |= (uint64_t)(byte & 0x7f) << shift;
+		if (byte < 0x80)
+			return true;
+	}
+	return false;
+}
+
+bool
+pb_next(const uint8_t **p, const uint8_t *end, struct pb_field *f)
+{
+	uint64_t key;
+
+	if (*p == end)
+		return false;
+	if (!take_varint(p, end, &key) || !take_varint(p, end, &f->value))
+		goto none;
+	f->number = (unsigned)(key >> 3);
+	f->bytes = NULL;
+	f->len = 0;
+	if ((key & 7) == VARINT)
+		return true;
+	if ((key & 7) != LENGTH || f->value > (uint64_t)(end - *p))
+		goto none;
+	f->bytes = *p;
+	f->len = f->value;
+	*p += f->len;
+	return true;
+none:
+	*p = NULL;
+	return false;
 }

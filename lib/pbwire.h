@@ -1,10 +1,11 @@
 /*
- * Protobuf assembled by hand: for messages that carry others which are already packed, so that what was
- * encoded once is copied and never encoded again.
+ * Protobuf assembled and looked at by hand: for messages that carry others which are already packed, so that
+ * what was encoded once is copied and never encoded again.
  */
 #ifndef LEYDEN_PBWIRE_H
 #define LEYDEN_PBWIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "buf.h"
@@ -13,5 +14,15 @@
 void pb_put_uint(struct buf *b, unsigned field, uint64_t value);
 /* A length-delimited field: string, bytes or packed message. */
 void pb_put_bytes(struct buf *b, unsigned field, const void *p, size_t n);
+
+/* A field of a packed message, of one of the two kinds above. */
+struct pb_field {
+	unsigned number;
+	uint64_t value;	      /* a varint's */
+	const uint8_t *bytes; /* of a length-delimited field, in the message; NULL: it is a varint */
+	size_t len;
+};
+/* Takes the next field off *p. False at the end, or with *p = NULL where the message is none. */
+bool pb_next(const uint8_t **p, const uint8_t *end, struct pb_field *field);
 
 #endif

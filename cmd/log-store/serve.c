@@ -374,7 +374,7 @@ append_log(struct peer *peer, const Frame *f)
 		return;
 	}
 	for (size_t i = 0; i < a->n_transactions; i++) {
-		if (!translog_append(a->transactions[i])) {
+		if (!translog_append(&a->transactions[i])) {
 			peer_close(peer, "the log cannot be written");
 			return;
 		}

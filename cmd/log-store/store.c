@@ -245,22 +245,52 @@ store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned flags)
 	return true;
 }
 
+/* Room for a record; NULL on failure. */
+static uint8_t *
+reserve(enum store_table table, MDB_val *key, size_t n, unsigned flags)
+{
+	MDB_val value = { sizeof(struct record_head) + n, NULL };
+
+	return store_put(table, key, &value, flags | MDB_RESERVE) ? value.mv_data : NULL;
+}
+
+/* The message is in place behind the head. */
+static void
+seal(uint8_t *record, size_t n, uint64_t xid, uint64_t max_xid)
+{
+	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)ev_now(loop()) };
+
+	memcpy(record, &head, sizeof head);
+	head.checksum = XXH3_64bits(record + sizeof head.checksum, sizeof head + n - sizeof head.checksum);
+	memcpy(record, &head.checksum, sizeof head.checksum);
+}
+
 size_t
 store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
     uint64_t max_xid, unsigned flags)
 {
-	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)ev_now(loop()) };
 	size_t n = protobuf_c_message_get_packed_size(message);
-	MDB_val value = { sizeof head + n, NULL };
-	uint8_t *p;
+	uint8_t *record = reserve(table, key, n, flags);
 
-	if (!store_put(table, key, &value, flags | MDB_RESERVE))
+	if (record == NULL)
 		return 0;
-	p = value.mv_data;
-	memcpy(p, &head, sizeof head);
-	protobuf_c_message_pack(message, p + sizeof head);
-	head.checksum = XXH3_64bits(p + sizeof head.checksum, value.mv_size - sizeof head.checksum);
-	memcpy(p, &head.checksum, sizeof head.checksum);
+	protobuf_c_message_pack(message, record + sizeof(struct record_head));
+	seal(record, n, xid, max_xid);
+	return n;
+}
+
+size_t
+store_put_packed(enum store_table table, MDB_val *key, const MDB_val pieces[2], uint64_t xid,
+    uint64_t max_xid, unsigned flags)
+{
+	size_t n = pieces[0].mv_size + pieces[1].mv_size;
+	uint8_t *record = reserve(table, key, n, flags), *message = record + sizeof(struct record_head);
+
+	if (record == NULL)
+		return 0;
+	memcpy(message, pieces[0].mv_data, pieces[0].mv_size);
+	memcpy(message + pieces[0].mv_size, pieces[1].mv_data, pieces[1].mv_size);
+	seal(record, n, xid, max_xid);
 	return n;
 }
 

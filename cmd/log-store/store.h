@@ -62,6 +62,9 @@ bool store_put(enum store_table table, MDB_val *key, MDB_val *value, unsigned fl
 /* The same of a record; its size without the head, 0 on failure. */
 size_t store_put_record(enum store_table table, MDB_val *key, const ProtobufCMessage *message, uint64_t xid,
     uint64_t max_xid, unsigned flags);
+/* The same of a message that is packed already, in two pieces. */
+size_t store_put_packed(enum store_table table, MDB_val *key, const MDB_val pieces[2], uint64_t xid,
+    uint64_t max_xid, unsigned flags);
 /* The packed message in a record, and its head; false when its checksum does not fit. */
 bool record_open(const MDB_val *record, struct record_head *head, MDB_val *message);
 

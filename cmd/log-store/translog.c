@@ -11,6 +11,7 @@
 #include "pbwire.h"
 #include "position.h"
 #include "writes.h"
+#include "xalloc.h"
 
 #define KEY_SIZE 12
 /* What is deleted in one turn, so that appends and readers do not notice. */
@@ -185,35 +186,127 @@ append_migration(Migration *migration)
 	store_put_record(TABLE_SCHEMA, &key, &migration->base, 0, 0, 0);
 }
 
+/* What log-store needs to know of a Transaction. */
+struct head {
+	uint32_t part;
+	bool last, is_migration, closes;
+	uint64_t xid, commit_lsn;
+	struct pb_field origin, client_lsn;
+};
+
+/* By the numbers of the fields in proto/pipeline.proto. */
+static bool
+read_head(const ProtobufCBinaryData *packed, struct head *h)
+{
+	const uint8_t *p = packed->data, *end = p + packed->len;
+	struct pb_field f;
+
+	memset(h, 0, sizeof *h);
+	while (pb_next(&p, end, &f)) {
+		switch (f.number) {
+		case 2:
+			h->part = (uint32_t)f.value;
+			break;
+		case 3:
+			h->last = f.value != 0;
+			break;
+		case 5:
+			h->xid = f.value;
+			break;
+		case 6:
+			h->commit_lsn = f.value;
+			break;
+		case 8:
+			h->origin = f;
+			break;
+		case 9:
+			h->client_lsn = f;
+			break;
+		case 10:
+			h->is_migration = f.value != 0;
+			break;
+		case 12:
+			h->closes = f.value != 0;
+			break;
+		default:
+			break;
+		}
+	}
+	return p != NULL;
+}
+
+/* The few that carry a migration say at which position, in the log as in the schema's history. */
+static size_t
+put_migration(MDB_val *key, const ProtobufCBinaryData *packed)
+{
+	struct arena a = { 0 };
+	Transaction *t = transaction__unpack(arena_pb(&a), packed->len, packed->data);
+	size_t size = 0;
+
+	if (t != NULL) {
+		t->position = now.next;
+		for (size_t i = 0; i < t->n_changes; i++)
+			if (t->changes[i]->migration != NULL)
+				append_migration(t->changes[i]->migration);
+		size = store_put_record(TABLE_LOG, key, &t->base, t->xid, now.max_xid, MDB_APPEND);
+	}
+	arena_clear(&a);
+	return size;
+}
+
+static size_t
+put_transaction(MDB_val *key, const ProtobufCBinaryData *packed, uint64_t xid)
+{
+	struct buf position = { 0 };
+	MDB_val pieces[] = { { packed->len, packed->data }, { 0, NULL } };
+	size_t size;
+
+	pb_put_uint(&position, 1, now.next);
+	pieces[1] = (MDB_val){ position.len, buf_data(&position) };
+	size = store_put_packed(TABLE_LOG, key, pieces, xid, now.max_xid, MDB_APPEND);
+	buf_clear(&position);
+	return size;
+}
+
+/* The client's transaction has come back. */
+static void
+note_echo(const struct head *h)
+{
+	char *client_id = xmemdup0(h->origin.bytes, h->origin.len);
+	ProtobufCBinaryData lsn = { h->client_lsn.len, (uint8_t *)(uintptr_t)h->client_lsn.bytes };
+
+	writes_echoed(client_id, &lsn, now.next);
+	free(client_id);
+}
+
 bool
-translog_append(Transaction *t)
+translog_append(const ProtobufCBinaryData *packed)
 {
 	uint8_t bytes[KEY_SIZE];
 	MDB_val key = { sizeof bytes, bytes };
+	struct head h;
 	size_t size;
 
-	t->position = now.next;
-	if (t->xid > now.max_xid)
-		now.max_xid = t->xid;
-	for (size_t i = 0; i < t->n_changes; i++)
-		if (t->changes[i]->migration != NULL)
-			append_migration(t->changes[i]->migration);
-	make_key(bytes, t->position, t->part);
-	size = store_put_record(TABLE_LOG, &key, &t->base, t->xid, now.max_xid, MDB_APPEND);
+	if (!read_head(packed, &h))
+		return false;
+	if (h.xid > now.max_xid)
+		now.max_xid = h.xid;
+	make_key(bytes, now.next, h.part);
+	size = h.is_migration ? put_migration(&key, packed) : put_transaction(&key, packed, h.xid);
 	if (size == 0)
 		return false;
 	now.bytes += size;
-	if (!t->last)
+	if (!h.last)
 		return true;
-	if (t->client_lsn.len > 0)
-		writes_echoed(t->origin, &t->client_lsn, t->position);
-	now.next++;
-	if (t->closes) {
-		now.last = t->position;
-		now.commit_lsn = t->commit_lsn;
-		if (t->commit_lsn > now.passed_lsn)
-			now.passed_lsn = t->commit_lsn;
+	if (h.client_lsn.len > 0 && h.origin.len > 0)
+		note_echo(&h);
+	if (h.closes) {
+		now.last = now.next;
+		now.commit_lsn = h.commit_lsn;
+		if (h.commit_lsn > now.passed_lsn)
+			now.passed_lsn = h.commit_lsn;
 	}
+	now.next++;
 	return true;
 }
 

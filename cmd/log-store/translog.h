@@ -22,8 +22,8 @@ bool translog_continues(const OpenLog *postgres, const char **why);
 void translog_start_life(const StartLife *life);
 /* Drops what was appended after the last whole Postgres commit. */
 void translog_drop_tail(void);
-/* False when it could not be written. */
-bool translog_append(Transaction *transaction);
+/* A packed Transaction without position. False when it could not be written, or is none. */
+bool translog_append(const ProtobufCBinaryData *transaction);
 /* Nothing of Postgres' WAL up to here is missing. */
 void translog_wal_passed(uint64_t lsn);
 

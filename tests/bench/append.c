@@ -78,27 +78,29 @@ static void
 append_batch(size_t n)
 {
 	AppendLog append = APPEND_LOG__INIT;
-	Transaction *t = xcalloc(n, sizeof *t), **list = xcalloc(n, sizeof *list);
+	ProtobufCBinaryData *list = xcalloc(n, sizeof *list);
+	uint8_t *packed = xcalloc(n, 2 * TRANSACTION);
 	static uint8_t op[TRANSACTION];
 	Change change = CHANGE__INIT, *changes[] = { &change };
+	Transaction t = TRANSACTION__INIT;
 
 	change.kind = CHANGE_KIND__INSERT;
 	change.relation = 16384;
 	change.op = (ProtobufCBinaryData){ sizeof op, op };
+	t.last = t.closes = true;
+	t.instance = 1;
+	t.origin = (char *)(uintptr_t) "postgres_1";
+	t.changes = changes;
+	t.n_changes = 1;
 	for (size_t i = 0; i < n; i++) {
-		transaction__init(&t[i]);
-		list[i] = &t[i];
-		t[i].last = t[i].closes = true;
-		t[i].instance = 1;
-		t[i].xid = t[i].commit_lsn = ++commit_lsn;
-		t[i].origin = (char *)(uintptr_t) "postgres_1";
-		t[i].changes = changes;
-		t[i].n_changes = 1;
+		list[i].data = packed + i * 2 * TRANSACTION;
+		t.xid = t.commit_lsn = ++commit_lsn;
+		list[i].len = transaction__pack(&t, list[i].data);
 	}
 	append.transactions = list;
 	append.n_transactions = n;
 	peer_send(log_store, FRAME__BODY_APPEND_LOG, &append);
-	free(t);
+	free(packed);
 	free(list);
 }
 
