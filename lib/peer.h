@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 1
+#define PIPELINE_VERSION 2
 
 struct peer;
 

@@ -284,10 +284,11 @@ store_put_packed(enum store_table table, MDB_val *key, const MDB_val pieces[2], 
     uint64_t max_xid, unsigned flags)
 {
 	size_t n = pieces[0].mv_size + pieces[1].mv_size;
-	uint8_t *record = reserve(table, key, n, flags), *message = record + sizeof(struct record_head);
+	uint8_t *record = reserve(table, key, n, flags), *message;
 
 	if (record == NULL)
 		return 0;
+	message = record + sizeof(struct record_head);
 	memcpy(message, pieces[0].mv_data, pieces[0].mv_size);
 	memcpy(message + pieces[0].mv_size, pieces[1].mv_data, pieces[1].mv_size);
 	seal(record, n, xid, max_xid);

@@ -83,7 +83,7 @@ translog_continues(const OpenLog *pg, const char **why)
 		*why = "the log is new";
 	else if (meta_get("system_id") != pg->system_id || strcmp(database, pg->database) != 0)
 		*why = "it is another Postgres";
-	else if (meta_get("timeline") != pg->timeline)
+	else if (meta_get("timeline") != 0 && meta_get("timeline") != pg->timeline)
 		*why = "Postgres is on another timeline (restored, or a standby was promoted?)";
 	else if (pg->slot_lsn == 0)
 		*why = "the replication slot is gone";
