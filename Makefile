@@ -112,7 +112,7 @@ clean:
 
 # ---- tests: each tests/unit/test_*.c and tests/integration/test_*.c is a program
 
-SUPPORT  := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/support/*.c))
+SUPPORT  := $(BUILD)/tests/libsupport.a
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c tests/integration/test_*.c))
 
 # The objects of a tool that a unit test looks at.
@@ -121,6 +121,9 @@ UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
 
 .PHONY: test-programs
 test-programs: $(PROGRAMS)
+
+$(SUPPORT): $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/support/*.c))
+	@rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/tests/%.o: tests/%.c $(GEN_H)
 	@mkdir -p $(@D)

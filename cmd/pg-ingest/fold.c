@@ -23,7 +23,8 @@ void
 fold_reset(void)
 {
 	arena_reset(&fold.arena);
-	fold.first = fold.last = fold.at = NULL;
+	fold.first = fold.last = fold.at = fold.repair = NULL;
+	fold.end = &fold.first;
 	fold.next = NULL;
 	fold.version = NULL;
 	fold.committed = fold.migrated = false;
@@ -39,11 +40,8 @@ fold_add_section(const ClientTransaction *mark)
 	s->mark = mark;
 	s->end = &s->first;
 	s->newest_ms = -1;
-	if (fold.last != NULL)
-		fold.last->next = s;
-	else
-		fold.first = s;
-	fold.last = s;
+	*fold.end = s;
+	fold.end = &s->next;
 	return s;
 }
 
@@ -54,7 +52,7 @@ fold_begin(unsigned instance, uint64_t xid, int64_t time_us)
 	fold.instance = instance;
 	fold.xid = xid;
 	fold.commit_ms = time_us / 1000 + PG_EPOCH_MS;
-	fold_add_section(NULL);
+	fold.last = fold_add_section(NULL);
 }
 
 uint64_t
@@ -148,8 +146,8 @@ find_row(uint32_t table, const struct sat_value *keys, unsigned n)
 	return r;
 }
 
-static struct row *
-row_of(const struct table_def *def, const struct sat_value *values)
+struct row *
+fold_row_of(const struct table_def *def, const struct sat_value *values)
 {
 	struct sat_value *keys = arena_alloc(&fold.arena, def->n_keys * sizeof *keys);
 
@@ -192,15 +190,15 @@ keep_tuple(struct relation *rel, const struct pgo_tuple *tuple, const struct sat
 }
 
 struct change *
-fold_add_change(ChangeKind kind, const struct table_def *def)
+fold_add_change(struct section *s, ChangeKind kind, const struct table_def *def)
 {
 	struct change *c = arena_zalloc(&fold.arena, sizeof *c);
 
 	c->kind = kind;
 	c->def = def;
 	c->relation = def->oid;
-	*fold.last->end = c;
-	fold.last->end = &c->next;
+	*s->end = c;
+	s->end = &c->next;
 	fold.n_changes++;
 	return c;
 }
@@ -216,26 +214,28 @@ collect_row(struct relation *rel, enum pgo_kind kind, const struct pgo_row *row)
 		return;
 	if (row->old_kind != 0) {
 		old = keep_tuple(rel, &row->old, NULL);
-		old_row = row_of(rel->def, old);
+		old_row = fold_row_of(rel->def, old);
+		old_row->changed = true;
 	}
 	if (kind != PGO_DELETE) {
 		now = keep_tuple(rel, &row->row, old);
-		now_row = row_of(rel->def, now);
+		now_row = fold_row_of(rel->def, now);
+		now_row->changed = true;
 	}
 	if (kind == PGO_UPDATE && (old_row == NULL || old_row == now_row)) {
-		c = fold_add_change(CHANGE_KIND__UPDATE, rel->def);
+		c = fold_add_change(fold.last, CHANGE_KIND__UPDATE, rel->def);
 		c->row = now_row;
 		c->now = now;
 		c->old = old;
 		return;
 	}
 	if (kind != PGO_INSERT && old != NULL) {
-		c = fold_add_change(CHANGE_KIND__DELETE, rel->def);
+		c = fold_add_change(fold.last, CHANGE_KIND__DELETE, rel->def);
 		c->row = old_row;
 		c->old = old;
 	}
 	if (kind != PGO_DELETE) {
-		c = fold_add_change(CHANGE_KIND__INSERT, rel->def);
+		c = fold_add_change(fold.last, CHANGE_KIND__INSERT, rel->def);
 		c->row = now_row;
 		c->now = now;
 	}
@@ -314,7 +314,7 @@ collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 	}
 	table->def = def;
 	if (fold.version == NULL) {
-		fold_add_change(CHANGE_KIND__MIGRATE, def);
+		fold_add_change(fold.last, CHANGE_KIND__MIGRATE, def);
 		fold.version = def->version;
 		fold.last->is_migration = true;
 	}
@@ -363,7 +363,8 @@ fold_mark(const struct pgo_message *message)
 		log_error("mark-unreadable", "bytes=%" PRIu32, message->len);
 		return false;
 	}
-	fold_add_section(mark);
+	fold.last = fold_add_section(mark);
+	fold.repair = NULL;
 	return true;
 }
 

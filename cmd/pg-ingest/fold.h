@@ -23,7 +23,8 @@ void fold_begin(unsigned instance, uint64_t xid, int64_t time_us);
 /* False, with a log line: the message is not as it must be, the stream cannot go on. */
 bool fold_row(enum pgo_kind kind, const struct pgo_row *row);
 bool fold_mark(const struct pgo_message *message);
-/* A row as electric.repair() tells it, for the author of the transaction that was marked before. */
+/* A row as electric.repair() tells it, for the author of the transaction that was marked before, and after
+ * it. */
 bool fold_repair(const struct pgo_message *message);
 void fold_truncate(const struct pgo_truncate *truncate);
 /* The commit has come: what was collected can be taken out. */

@@ -174,9 +174,10 @@ fold_take(struct buf *b)
 		arena_reset(&scratch);
 		if (fold.next->kind == CHANGE_KIND__MIGRATE)
 			pack_migration(&one);
-		else
+		else if (fold.next->marked == NULL || !fold.next->marked->changed)
 			pack_row(fold.next, &one);
-		pb_put_bytes(&changes, 11, buf_data(&one), one.len);
+		if (one.len > 0)
+			pb_put_bytes(&changes, 11, buf_data(&one), one.len);
 		buf_take(&one, one.len);
 		fold.next = fold.next->next;
 	}

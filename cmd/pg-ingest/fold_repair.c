@@ -74,14 +74,18 @@ add_row(const json_t *message)
 		return false;
 	if (rel == NULL || rel->def == NULL)
 		return true;
-	if (fold.last->only_client == NULL)
-		fold_add_section(NULL)->only_client = arena_strdup(&fold.arena, client);
-	c = fold_add_change(row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
+	if (fold.repair == NULL) {
+		fold.repair = fold_add_section(NULL);
+		fold.repair->only_client = arena_strdup(&fold.arena, client);
+	}
+	c = fold_add_change(fold.repair, row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
 	if (row == NULL) {
 		c->old = sent_values(rel->def, json_object_get(message, "vals"));
+		c->marked = fold_row_of(rel->def, c->old);
 		return true;
 	}
 	c->now = row_values(rel->def, row);
+	c->marked = fold_row_of(rel->def, c->now);
 	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
 	return set_tags(c->row, json_string_value(json_object_get(message, "tags")));
 }

@@ -16,6 +16,7 @@ struct row {
 	char **tags;
 	size_t n_tags;
 	bool has_tags; /* its shadow row was written */
+	bool changed;  /* the section has a change of it */
 	struct row *next;
 };
 
@@ -24,6 +25,8 @@ struct change {
 	uint32_t relation;
 	const struct table_def *def; /* that now and old are in the order of */
 	struct row *row;
+	const struct row
+	    *marked; /* a repair's: the same row in the section before it; what that tells is newer */
 	const struct sat_value *now, *old;
 	struct change *next;
 };
@@ -46,8 +49,9 @@ struct fold_state {
 	uint64_t xid, end_lsn;
 	int64_t commit_ms;
 	uint64_t n_changes;
-	struct section *first, *last;
-	const char *version; /* of its migration; NULL: none */
+	struct section *first, *last;  /* last: where changes go */
+	struct section **end, *repair; /* of the list; repair: the last's, after it in the list, or NULL */
+	const char *version;	       /* of its migration; NULL: none */
 	bool committed;
 	/* taking out */
 	struct section *at;
@@ -58,8 +62,10 @@ struct fold_state {
 
 extern struct fold_state fold;
 
-/* A new section at the end, and a change at the end of the last section. */
+/* A new section at the end of the list, and a change at the end of a section. */
 struct section *fold_add_section(const ClientTransaction *mark);
-struct change *fold_add_change(ChangeKind kind, const struct table_def *def);
+struct change *fold_add_change(struct section *s, ChangeKind kind, const struct table_def *def);
+/* The row with the key that stands in values (in the order of the definition), in the last section. */
+struct row *fold_row_of(const struct table_def *def, const struct sat_value *values);
 
 #endif

@@ -7,15 +7,14 @@
  * A transaction is written as "ORIGIN TIME: OP values [tags] …". P1, P2 … are times of Postgres in the order
  * in which they appear, F is a day from now.
  */
-#include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "fail.h"
 #include "sat_client.h"
+#include "suite.h"
 #include "testbed.h"
 
 #define SUBSCRIPTION "11111111-1111-4111-8111-111111111111"
@@ -28,12 +27,6 @@ static uint64_t F, postgres_times[16];
 static size_t n_postgres_times;
 static const char *table, *key; /* that the case is about */
 static unsigned cases;
-
-static void
-fail_check(const char *sentence)
-{
-	ck_abort_msg("%s", sentence);
-}
 
 static struct sat_client *
 client(const char *id, bool subscribed)
@@ -53,7 +46,6 @@ client(const char *id, bool subscribed)
 static void
 set_up(void)
 {
-	test_on_fail = fail_check;
 	test_postgres_start(&service, "fsync=off");
 	test_leyden_start(&service);
 	test_sql(&service, "CREATE TABLE cases (id text PRIMARY KEY, a text, b text); CREATE TABLE keys (id "
@@ -569,24 +561,13 @@ START_TEST(a_time_that_cannot_be_is_refused)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const TTest *const tests[] = { cases_1_to_5, cases_6_to_8, cases_9_to_13, cases_14_and_15,
 		cases_16_to_18, cases_19_to_21, cases_22_to_25, case_26, what_the_original_could_not_commit,
 		rows_from_before_take_part, any_name_works, a_time_that_cannot_be_is_refused };
-	Suite *suite = suite_create("cases");
-	TCase *all = tcase_create("cases");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_set_timeout(all, 0);
-	tcase_add_unchecked_fixture(all, set_up, tear_down);
-	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-		tcase_add_test(all, tests[i]);
-	suite_add_tcase(suite, all);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(
+	    &(struct suite_tests){ "cases", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
+	    argv);
 }

@@ -3,7 +3,6 @@
  * stops acknowledgements and nothing else, damage is found and named, Postgres' WAL is let go, and a
  * transaction may be longer than memory. On the whole service with a real Postgres.
  */
-#include <check.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fail.h"
 #include "sat_client.h"
+#include "suite.h"
 #include "testbed.h"
 
 #define SUBSCRIPTION "11111111-1111-4111-8111-111111111111"
@@ -22,18 +21,11 @@
 static struct test_service service;
 static unsigned long rows; /* of the last delivery */
 
-static void
-fail_check(const char *sentence)
-{
-	ck_abort_msg("%s", sentence);
-}
-
 /* A service with a table `items`; more variables for leyden, more settings for Postgres (NULL: none). */
 static void
 begin(const char *variable, const char *settings)
 {
 	service = (struct test_service){ .env = { "AUTH_MODE=insecure", variable, NULL } };
-	test_on_fail = fail_check;
 	test_postgres_start(&service, settings != NULL ? settings : "fsync=off");
 	test_leyden_start(&service);
 	test_sql(&service, "CREATE TABLE items (id text PRIMARY KEY, value text);"
@@ -497,26 +489,13 @@ END_TEST
 int
 main(int argc, char **argv)
 {
-	Suite *suite = suite_create("log");
-	TCase *log = tcase_create("log");
 	const TTest *const tests[] = { the_log_is_trimmed_by_size, the_log_is_trimmed_by_age,
 		a_deleted_file_is_another_log, a_restored_file_is_another_log,
 		a_restored_postgres_begins_another_log, a_dropped_slot_begins_another_log,
 		a_lost_slot_begins_another_log, a_full_disk_stops_acknowledgements_only,
 		a_damaged_record_is_named_and_never_sent, wal_is_let_go,
 		a_transaction_longer_than_memory_arrives, a_transaction_beyond_the_limit_begins_another_log };
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_set_timeout(log, 0);
-	/* All of them, or the one that is named. */
-	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-		if (argc < 2 || strcmp(argv[1], tests[i]->name) == 0)
-			tcase_add_test(log, tests[i]);
-	suite_add_tcase(suite, log);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(
+	    &(struct suite_tests){ "log", tests, sizeof tests / sizeof *tests, NULL, NULL }, argc, argv);
 }

@@ -2,13 +2,12 @@
  * Clients' writes on their way into Postgres: what it refuses is set aside and can be brought in again, what
  * passes is waited for, and long transactions arrive. On the whole service with a real Postgres.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
 #include "sat_client.h"
+#include "suite.h"
 #include "testbed.h"
 
 #define MANY 100000 /* rows of a long transaction */
@@ -18,17 +17,10 @@ static struct sat_client *c;
 static uint64_t written = 1686009600000;
 
 static void
-fail_check(const char *sentence)
-{
-	ck_abort_msg("%s", sentence);
-}
-
-static void
 set_up(void)
 {
 	static const char *const tables[] = { "parents", "children" };
 
-	test_on_fail = fail_check;
 	test_postgres_start(&service, "fsync=off");
 	test_leyden_start(&service);
 	test_sql(&service, "CREATE TABLE parents (id text PRIMARY KEY, v text);"
@@ -193,23 +185,13 @@ START_TEST(a_long_transaction_arrives_whole)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	Suite *suite = suite_create("publish");
-	TCase *publish = tcase_create("publish");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = { a_refused_write_can_be_brought_in_again,
+		a_refused_write_can_be_discarded, what_passes_is_waited_for,
+		a_long_transaction_arrives_whole };
 
-	tcase_set_timeout(publish, 0);
-	tcase_add_unchecked_fixture(publish, set_up, tear_down);
-	tcase_add_test(publish, a_refused_write_can_be_brought_in_again);
-	tcase_add_test(publish, a_refused_write_can_be_discarded);
-	tcase_add_test(publish, what_passes_is_waited_for);
-	tcase_add_test(publish, a_long_transaction_arrives_whole);
-	suite_add_tcase(suite, publish);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(
+	    &(struct suite_tests){ "publish", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
+	    argv);
 }

@@ -2,14 +2,13 @@
  * The wire, on the whole service with a real Postgres: bad input is answered and harms nobody, rows go down
  * and up, clients resume over restarts, and configuration that cannot work is named.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "fail.h"
 #include "sat_client.h"
+#include "suite.h"
 #include "testbed.h"
 
 #define SUBSCRIPTION "11111111-1111-4111-8111-111111111111"
@@ -18,15 +17,8 @@ static struct test_service service = { .env = { "AUTH_MODE=insecure", "WS_GATEWA
 static char seen[1024]; /* rows of a delivery: "id=value " each */
 
 static void
-fail_check(const char *sentence)
-{
-	ck_abort_msg("%s", sentence);
-}
-
-static void
 set_up(void)
 {
-	test_on_fail = fail_check;
 	test_postgres_start(&service, "fsync=off");
 	test_leyden_start(&service);
 	test_sql(&service, "CREATE TABLE items (id text PRIMARY KEY, value text, n int4);"
@@ -354,31 +346,15 @@ START_TEST(sanitizers_have_found_nothing)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	Suite *suite = suite_create("wire");
-	TCase *wire = tcase_create("wire");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = { bad_frames_are_answered, oversized_frame_ends_its_connection_only,
+		strangers_are_refused, unknown_table_is_named, rows_go_down_in_order,
+		writes_go_up_and_come_back, refused_write_stops_nobody, clients_resume_after_a_restart,
+		positions_of_another_log_are_refused, what_cannot_work_is_named, postgres_is_waited_for,
+		sanitizers_have_found_nothing };
 
-	tcase_set_timeout(wire, 0);
-	tcase_add_unchecked_fixture(wire, set_up, tear_down);
-	tcase_add_test(wire, bad_frames_are_answered);
-	tcase_add_test(wire, oversized_frame_ends_its_connection_only);
-	tcase_add_test(wire, strangers_are_refused);
-	tcase_add_test(wire, unknown_table_is_named);
-	tcase_add_test(wire, rows_go_down_in_order);
-	tcase_add_test(wire, writes_go_up_and_come_back);
-	tcase_add_test(wire, refused_write_stops_nobody);
-	tcase_add_test(wire, clients_resume_after_a_restart);
-	tcase_add_test(wire, positions_of_another_log_are_refused);
-	tcase_add_test(wire, what_cannot_work_is_named);
-	tcase_add_test(wire, postgres_is_waited_for);
-	tcase_add_test(wire, sanitizers_have_found_nothing);
-	suite_add_tcase(suite, wire);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(
+	    &(struct suite_tests){ "wire", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
+	    argv);
 }

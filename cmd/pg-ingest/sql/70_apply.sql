@@ -146,6 +146,10 @@ BEGIN
             RETURN;
         ELSIF NOT $1 THEN
             op.tags := array_append(op.tags, $2);
+        ELSIF $2.source IS NOT NULL THEN
+            -- The row stays. To its author it was gone: rows that came meanwhile and refer to it may have found no
+            -- place there.
+            PERFORM electric.repair_referring($2.source, %1$s, $4);
         END IF;
 
         op.won := %10$s::boolean[];
