@@ -204,6 +204,11 @@ BEGIN
         END IF;
         EXIT WHEN op.inserted;
     END LOOP;
+    -- Others who come and go in between so often are less likely than this.
+    IF NOT op.inserted THEN
+        RAISE EXCEPTION 'a trigger kept a row of %% from being inserted', %19$L
+            USING ERRCODE = 'triggered_action_exception';
+    END IF;
     RAISE EXCEPTION 'a row of %% was written by others at the same time', %19$L
         USING ERRCODE = 'serialization_failure';
 END
