@@ -248,6 +248,7 @@ group_done(void)
 {
 	WritesApplied done = WRITES_APPLIED__INIT;
 
+	group_succeeded();
 	n_applied += group_n;
 	page_at += group_n;
 	applied = page[page_at - 1]->position;
@@ -263,7 +264,7 @@ group_failed(void)
 {
 	const ClientTransaction *t = page[page_at];
 
-	group_failed_before(); /* what was to be prepared after the error was not */
+	group_failed_before(sqlstate); /* what was to be prepared after the error was not */
 	if (is_passing(sqlstate)) {
 		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
 		ev_timer_set(&retry, again_wait, 0.);
@@ -271,6 +272,8 @@ group_failed(void)
 		again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
 		return;
 	}
+	if (strcmp(sqlstate, "LE002") == 0)
+		return; /* not all rows were new: again, row by row */
 	if (group_n > 1) {
 		one_by_one = true;
 		return;

@@ -10,6 +10,7 @@
 #include "literal.h"
 #include "xalloc.h"
 
+#define RUN_MAX	 1000 /* operations of a statement */
 #define SQL_MARK "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
 #define SQL_PROGRESS                                                                                         \
 	"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "                         \
@@ -20,22 +21,36 @@
 	"written_ms) "                                                                                       \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
-/* Relations whose apply function is prepared on this connection, as "a<oid>". */
+/* Relations whose function apply_all is prepared on this connection, as "a<oid>". */
 static uint32_t *prepared;
 static size_t n_prepared;
-static bool prepare_anew;
+static bool prepare_anew, row_by_row;
+
+/* Operations on one relation that are to go in one statement: its parameters, as array literals. */
+static struct {
+	uint32_t relation;
+	size_t n;
+	struct buf marks, tags, deleted, observed, values, claims, runs;
+} run;
 
 void
 group_new_connection(void)
 {
 	n_prepared = 0;
-	prepare_anew = false;
+	prepare_anew = row_by_row = false;
 }
 
 void
-group_failed_before(void)
+group_failed_before(const char *sqlstate)
 {
 	prepare_anew = true;
+	row_by_row = strcmp(sqlstate, "LE002") == 0;
+}
+
+void
+group_succeeded(void)
+{
+	row_by_row = false;
 }
 
 static bool
@@ -47,57 +62,140 @@ prepare(PGconn *conn, uint32_t relation, char name[24])
 	for (size_t i = 0; i < n_prepared; i++)
 		if (prepared[i] == relation)
 			return true;
-	snprintf(sql, sizeof sql, "SELECT electric.apply_%" PRIu32 "($1, $2, $3, $4, $5)", relation);
+	snprintf(
+	    sql, sizeof sql, "SELECT electric.apply_all_%" PRIu32 "($1, $2, $3, $4, $5, $6, $7)", relation);
 	prepared = xrealloc(prepared, (n_prepared + 1) * sizeof *prepared);
 	prepared[n_prepared++] = relation;
 	return PQsendPrepare(conn, name, sql, 0, NULL) == 1;
 }
 
-static bool
-send_mark(PGconn *conn, const ClientTransaction *t)
+static void
+pack_mark(struct buf *out, const ClientTransaction *t)
 {
 	ClientTransaction mark = CLIENT_TRANSACTION__INIT;
-	uint8_t *packed;
-	const char *value;
-	int length, binary = 1;
-	bool ok;
+	size_t n;
 
 	mark.client_id = t->client_id;
 	mark.user_id = t->user_id;
 	mark.lsn = t->lsn;
 	mark.timestamp = t->timestamp;
-	length = (int)client_transaction__get_packed_size(&mark);
-	packed = xmalloc((size_t)length);
-	client_transaction__pack(&mark, packed);
-	value = (const char *)packed;
-	ok = PQsendQueryParams(conn, SQL_MARK, 1, NULL, &value, &length, &binary, 0) == 1;
-	free(packed);
+	n = client_transaction__get_packed_size(&mark);
+	client_transaction__pack(&mark, buf_room(out, n));
+	buf_added(out, n);
+}
+
+static bool
+send_mark(PGconn *conn, const ClientTransaction *t)
+{
+	struct buf mark = { 0 };
+	bool ok;
+
+	pack_mark(&mark, t);
+	ok = PQsendQueryParams(conn, SQL_MARK, 1, NULL, (const char *[]){ (const char *)buf_data(&mark) },
+		 (const int[]){ (int)mark.len }, (const int[]){ 1 }, 0) == 1;
+	buf_clear(&mark);
 	return ok;
 }
 
 static bool
-send_op(PGconn *conn, const ClientTransaction *t, const ClientOp *op)
+send_run(PGconn *conn)
 {
-	struct buf tag = { 0 }, observed = { 0 }, values = { 0 }, claims = { 0 };
+	struct buf *arrays[] = { &run.marks, &run.tags, &run.deleted, &run.observed, &run.values, &run.claims,
+		&run.runs };
+	const char *params[7];
 	char name[24];
 	bool ok;
 
-	literal_tag(&tag, t->timestamp, t->client_id);
-	literal_tags(&observed, op->observed, op->n_observed);
-	literal_values(&values, op);
-	literal_claims(&claims, op);
-	ok = prepare(conn, op->relation, name);
-	if (ok) {
-		const char *params[] = { op->kind == CHANGE_KIND__DELETE ? "t" : "f", buf_cstr(&tag),
-			buf_cstr(&observed), buf_cstr(&values), buf_cstr(&claims) };
-
-		ok = PQsendQueryPrepared(conn, name, 5, params, NULL, NULL, 0) == 1;
+	if (run.n == 0)
+		return true;
+	for (size_t i = 0; i < 7; i++) {
+		buf_puts(arrays[i], "}");
+		params[i] = buf_cstr(arrays[i]);
 	}
-	buf_clear(&tag);
-	buf_clear(&observed);
-	buf_clear(&values);
-	buf_clear(&claims);
+	ok = prepare(conn, run.relation, name) &&
+	     PQsendQueryPrepared(conn, name, 7, params, NULL, NULL, 0) == 1;
+	for (size_t i = 0; i < 7; i++)
+		buf_take(arrays[i], arrays[i]->len);
+	run.n = 0;
 	return ok;
+}
+
+static bool
+same_columns(const ClientOp *a, const ClientOp *b)
+{
+	if (a->n_values != b->n_values)
+		return false;
+	for (size_t i = 0; i < a->n_values; i++)
+		if (a->values[i]->num != b->values[i]->num)
+			return false;
+	return true;
+}
+
+/* How many operations from this one on insert rows of one table, and so may go together. */
+static size_t
+inserts_from(const ClientTransaction *t, size_t k)
+{
+	const ClientOp *first = t->ops[k];
+	size_t n = 1;
+
+	while (k + n < t->n_ops && n < RUN_MAX && first->kind == CHANGE_KIND__INSERT &&
+	       t->ops[k + n]->kind == CHANGE_KIND__INSERT && t->ops[k + n]->relation == first->relation &&
+	       same_columns(t->ops[k + n], first))
+		n++;
+	return n;
+}
+
+static void
+add_op(const ClientTransaction *t, const ClientOp *op, bool first, size_t together)
+{
+	const char *comma = run.n > 0 ? "," : "{";
+	struct buf packed = { 0 };
+
+	run.n++;
+	run.relation = op->relation;
+	buf_puts(&run.marks, comma);
+	if (first) {
+		pack_mark(&packed, t);
+		literal_bytes(&run.marks, buf_data(&packed), packed.len);
+	} else {
+		buf_puts(&run.marks, "NULL");
+	}
+	buf_take(&packed, packed.len);
+	buf_puts(&run.tags, comma);
+	literal_tag(&packed, t->timestamp, t->client_id);
+	literal_element(&run.tags, &packed);
+	buf_puts(&run.observed, comma);
+	literal_tags(&packed, op->observed, op->n_observed);
+	literal_element(&run.observed, &packed);
+	buf_puts(&run.values, comma);
+	literal_values(&packed, op);
+	literal_element(&run.values, &packed);
+	buf_puts(&run.claims, comma);
+	literal_claims(&packed, op);
+	literal_element(&run.claims, &packed);
+	buf_clear(&packed);
+	buf_printf(&run.deleted, "%s%s", comma, op->kind == CHANGE_KIND__DELETE ? "t" : "f");
+	buf_printf(&run.runs, "%s%zu", comma, together);
+}
+
+static bool
+send_transaction(PGconn *conn, const ClientTransaction *t)
+{
+	size_t together = 0; /* operations that go with the one before */
+
+	if (t->n_ops == 0)
+		return send_run(conn) && send_mark(conn, t);
+	for (size_t k = 0; k < t->n_ops; k++) {
+		size_t n = row_by_row ? 1 : together > 0 ? together : inserts_from(t, k);
+
+		if (run.n > 0 &&
+		    (run.relation != t->ops[k]->relation || (together == 0 && run.n + n > RUN_MAX)) &&
+		    !send_run(conn))
+			return false;
+		add_op(t, t->ops[k], k == 0, together > 0 ? 1 : n);
+		together = n > 1 ? n - 1 : 0;
+	}
+	return true;
 }
 
 static bool
@@ -117,18 +215,13 @@ group_send(PGconn *conn, const char *life, ClientTransaction **transactions, siz
 	if (prepare_anew) {
 		if (PQsendQueryParams(conn, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 0) != 1)
 			return false;
-		group_new_connection();
+		n_prepared = 0;
+		prepare_anew = false;
 	}
-	for (size_t i = 0; i < n; i++) {
-		const ClientTransaction *t = transactions[i];
-
-		if (!send_mark(conn, t))
+	for (size_t i = 0; i < n; i++)
+		if (!send_transaction(conn, transactions[i]))
 			return false;
-		for (size_t k = 0; k < t->n_ops; k++)
-			if (!send_op(conn, t, t->ops[k]))
-				return false;
-	}
-	return send_progress(conn, life, transactions[n - 1]->position);
+	return send_run(conn) && send_progress(conn, life, transactions[n - 1]->position);
 }
 
 /* The operations for a person to read, and to bring in again. */

@@ -13,7 +13,9 @@
 /* Forgets what was prepared: the connection is a new one. */
 void group_new_connection(void);
 /* A pipeline ended in an error: what it was to prepare may be missing. */
-void group_failed_before(void);
+void group_failed_before(const char *sqlstate);
+/* It did not. */
+void group_succeeded(void);
 /* Queues the transactions, the progress and a sync. False: the connection is unusable. */
 bool group_send(PGconn *conn, const char *life, ClientTransaction **transactions, size_t n);
 /* Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, and the

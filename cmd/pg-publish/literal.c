@@ -47,6 +47,24 @@ element(struct buf *out, const char *p, size_t n)
 }
 
 void
+literal_element(struct buf *out, struct buf *text)
+{
+	element(out, (const char *)buf_data(text), text->len);
+	buf_take(text, text->len);
+}
+
+void
+literal_bytes(struct buf *out, const void *p, size_t n)
+{
+	const uint8_t *bytes = p;
+
+	buf_puts(out, "\"\\\\x");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(out, "%02x", bytes[i]);
+	buf_puts(out, "\"");
+}
+
+void
 literal_tags(struct buf *out, char **tags, size_t n)
 {
 	struct buf tag = { 0 };

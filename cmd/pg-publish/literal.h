@@ -7,6 +7,10 @@
 
 /* All append to `out`, without a NUL. */
 
+/* A text as an element of an array; `text` is empty afterwards. */
+void literal_element(struct buf *out, struct buf *text);
+/* bytea as an element of an array. */
+void literal_bytes(struct buf *out, const void *p, size_t n);
 /* electric.tag: (ms,"origin"); this Postgres itself has no origin there. */
 void literal_tag(struct buf *out, uint64_t ms, const char *origin);
 /* electric.tag[] from wire form, origin@ms; a tag that has not that form is left out. */

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,9 +198,11 @@ open_socket(struct sat_client *c, unsigned port, time_t seconds)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct timeval limit = { .tv_sec = seconds };
 	const char *why;
+	int one = 1;
 
 	buf_take(&c->in, c->in.len);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	why = connect(c->fd, (struct sockaddr *)&addr, sizeof addr) != 0 ? strerror(errno) : upgrade(c);
 	if (why != NULL) {

@@ -96,6 +96,7 @@ BEGIN
     END IF;
     PERFORM electric.create_write_functions(tab, shadow_table);
     PERFORM electric.create_apply_function(tab, shadow_table);
+    PERFORM electric.create_apply_all_function(tab, shadow_table);
     PERFORM electric.create_repair_function(tab, shadow_table);
     PERFORM electric.create_write_triggers(tab);
 END
@@ -108,7 +109,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       FROM pg_proc AS p
      WHERE p.pronamespace = 'electric'::regnamespace
        AND p.proname IN ('on_insert_' || tab, 'on_update_' || tab, 'on_delete_' || tab, 'on_truncate_' || tab,
-                         'apply_' || tab, 'repair_' || tab)
+                         'apply_' || tab, 'apply_all_' || tab, 'repair_' || tab)
 $$;
 
 -- Removes what is left of a table that was dropped.
