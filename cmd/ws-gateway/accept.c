@@ -118,7 +118,8 @@ same_value(const SatOpRow *a, const SatOpRow *b, size_t i)
 
 /*
  * Which columns compete as last writer: all of an insert's, those that an update changed, none of a delete's.
- * An update without its old row is a compensation: it keeps a row alive and writes nothing.
+ * An update without its old row is a compensation: it keeps a row alive and writes nothing. It has the key
+ * only, and NULL elsewhere, which is no value.
  */
 static bool
 claims(ChangeKind kind, const SatOpRow *row, const SatOpRow *old, size_t i)
@@ -135,6 +136,7 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 	struct open_write *w = c->open_write;
 	const struct client_relation *r = relation_find(c, relation_id);
 	const SatOpRow *values = kind == CHANGE_KIND__DELETE ? old : row;
+	bool is_compensation = kind == CHANGE_KIND__UPDATE && old == NULL;
 	ClientTransaction *t;
 	ClientOp *op;
 
@@ -169,7 +171,7 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 	for (size_t i = 0; i < r->n; i++) {
 		Value *v;
 
-		if (r->columns[i] == NULL)
+		if (r->columns[i] == NULL || (is_compensation && is_null(values, i)))
 			continue;
 		v = arena_alloc(&w->memory, sizeof *v);
 		value__init(v);

@@ -28,14 +28,23 @@ static size_t n_postgres_times;
 static const char *table, *key; /* that the case is about */
 static unsigned cases;
 
+/* Names that are legal in Postgres and need care; each of these tables has the columns of odd_columns. */
+static const char *const odd_tables[] = { "Ünïcode \"quoted\" table", "select", "a.b", " it's", "_tags",
+	"ääääääääääääääääääääääääääääääx",
+	"abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuvwxyz_123456789" };
+static const char *const odd_columns[] = { "Order", "a.b \"c\"",
+	"abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuvwxyz_123456789" };
+#define N_ODD (sizeof odd_tables / sizeof *odd_tables)
+
 static struct sat_client *
 client(const char *id, bool subscribed)
 {
-	static const char *const tables[] = { "cases", "keys", "Ünïcode \"quoted\" table" };
+	const char *tables[3 + N_ODD] = { "cases", "keys", "aged" };
 	struct sat_client *c = sat_connect(service.port, id);
 
 	sat_login(c, "ann");
 	sat_start(c, NULL, 0);
+	memcpy(tables + 3, odd_tables, sizeof odd_tables);
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
 		sat_message_free(sat_await(c, SAT_RELATION));
 	if (subscribed)
@@ -50,12 +59,19 @@ set_up(void)
 	test_leyden_start(&service);
 	test_sql(&service, "CREATE TABLE cases (id text PRIMARY KEY, a text, b text); CREATE TABLE keys (id "
 			   "text PRIMARY KEY);"
-			   "CREATE TABLE \"Ünïcode \"\"quoted\"\" table\" (\"select\" text PRIMARY KEY, "
-			   "\"a.b c\" text, \"_Ü\" text);"
-			   "INSERT INTO cases VALUES ('old', 'before', NULL);"
+			   "CREATE TABLE aged (id text PRIMARY KEY, a text);"
+			   "INSERT INTO cases SELECT 'old' || n, 'before' FROM generate_series(1, 2) AS n;"
 			   "SELECT electric.migration_version('1'); CALL electric.electrify('cases'); CALL "
 			   "electric.electrify('keys');"
-			   "CALL electric.electrify('Ünïcode \"quoted\" table')");
+			   "CALL electric.electrify('aged')");
+	for (size_t i = 0; i < N_ODD; i++) {
+		test_sql(&service,
+		    "DO $$ BEGIN EXECUTE format('CREATE TABLE %%I (%%I text PRIMARY KEY, %%I text, %%I "
+		    "text)', "
+		    "$a$%s$a$, $a$%s$a$, $a$%s$a$, $a$%s$a$); END $$",
+		    odd_tables[i], odd_columns[0], odd_columns[1], odd_columns[2]);
+		test_sql(&service, "CALL electric.electrify('public', $$%s$$)", odd_tables[i]);
+	}
 	F = ((uint64_t)time(NULL) + 86400) * 1000;
 	A = client("A", true);
 	B = client("B", true);
@@ -449,12 +465,23 @@ END_TEST
 START_TEST(case_26)
 {
 	struct sat_write_op ops[2];
-	const char *tag = "A@5000";
+	const char *tag = "A@5000", *own = "A@1000";
 
 	/* a: the original kept the row. */
 	new_case("cases");
 	ops[0] = (struct sat_write_op){ .kind = SAT_INSERT, .table = table, .row = row_of("x,y") };
 	ops[1] = (struct sat_write_op){ .kind = SAT_DELETE, .table = table, .row = row_of("x,y") };
+	sat_write(A, 1000, ops, 2);
+	await_echo(A, 1000);
+	ck_assert_str_eq(next_transaction(observer), "A 1000: INSERT x,y [] DELETE x,y []");
+	must_hold(ABSENT);
+
+	/* b */
+	new_case("cases");
+	ops[0] = (struct sat_write_op){ .kind = SAT_INSERT, .table = table, .row = row_of("x,y") };
+	ops[1] = (struct sat_write_op){
+		.kind = SAT_DELETE, .table = table, .row = row_of("x,y"), .observed = &own, .n_observed = 1
+	};
 	sat_write(A, 1000, ops, 2);
 	await_echo(A, 1000);
 	ck_assert_str_eq(next_transaction(observer), "A 1000: INSERT x,y [] DELETE x,y []");
@@ -525,24 +552,80 @@ END_TEST
 
 START_TEST(rows_from_before_take_part)
 {
+	const char *tags[8];
+	struct sat_write_op op = { .kind = SAT_UPDATE, .observed = tags };
+
 	new_case("cases");
-	key = "old";
+	key = "old1";
 	writes(A, "1000", SAT_UPDATE, "before,~>after,~", "postgres_1@0", "A 1000: UPDATE after,~ [A@1000]",
 	    "after,~");
+
+	/* A compensation has the key only: it brings the row back as it was. */
+	new_case("cases");
+	key = "old2";
+	postgres("DELETE FROM cases WHERE id = '%s'", "postgres_1 P1: DELETE before,~ []", ABSENT);
+	op.table = table;
+	op.row = (const char *const[]){ key, NULL, NULL };
+	op.n_observed = tags_of("postgres_1@0", tags);
+	sat_write(A, 1000, &op, 1);
+	await_echo(A, 1000);
+	ck_assert_str_eq(next_transaction(observer), "A 1000: INSERT before,~ [A@1000]");
+	must_hold("before,~");
 }
 END_TEST
 
 START_TEST(any_name_works)
 {
 	const char *const row[] = { "a key", "a value", "é" };
-	struct sat_write_op op = { .kind = SAT_INSERT, .table = "Ünïcode \"quoted\" table", .row = row };
+	struct sat_write_op op = { .kind = SAT_INSERT, .row = row };
 
-	sat_write(A, 1000, &op, 1);
-	await_echo(A, 1000);
-	ck_assert_str_eq(next_transaction(observer), "A 1000: INSERT a value,é [A@1000]");
-	test_sql(&service, "UPDATE \"Ünïcode \"\"quoted\"\" table\" SET \"a.b c\" = 'another'");
-	n_postgres_times = 0;
-	ck_assert_str_eq(next_transaction(observer), "postgres_1 P1: UPDATE another,é [postgres_1@P1]");
+	for (size_t i = 0; i < N_ODD; i++) {
+		const struct sat_relation *r = sat_relation_named(observer, odd_tables[i]);
+
+		ck_assert_ptr_nonnull(r);
+		for (size_t c = 0; c < 3; c++)
+			ck_assert_str_eq(r->columns[c], odd_columns[c]);
+		op.table = odd_tables[i];
+		sat_write(A, 1000, &op, 1);
+		await_echo(A, 1000);
+		ck_assert_str_eq(next_transaction(observer), "A 1000: INSERT a value,é [A@1000]");
+		test_sql(&service,
+		    "DO $$ BEGIN EXECUTE format('UPDATE %%I SET %%I = $b$another$b$ WHERE %%I = $b$a "
+		    "key$b$', "
+		    "$a$%s$a$, $a$%s$a$, $a$%s$a$); END $$",
+		    odd_tables[i], odd_columns[1], odd_columns[0]);
+		n_postgres_times = 0;
+		ck_assert_str_eq(
+		    next_transaction(observer), "postgres_1 P1: UPDATE another,é [postgres_1@P1]");
+	}
+}
+END_TEST
+
+/* A client that has not heard of a column neither changes it nor keeps it from its default. */
+START_TEST(an_older_schema_goes_on)
+{
+	struct sat_client *c = client("ancient", false);
+	const char *const first[] = { "first", "x" }, *const changed[] = { "first", "y" },
+			  *const next[] = { "next", "z" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "aged", .row = first };
+	struct sat_relation *r = (struct sat_relation *)(uintptr_t)sat_relation_named(c, "aged"), old = *r;
+
+	sat_write(c, 1000, &op, 1);
+	test_sql_await(&service, "1", "SELECT count(*) FROM aged");
+	test_sql(&service, "ALTER TABLE aged ADD COLUMN n text DEFAULT 'default'");
+	test_sql(&service, "UPDATE aged SET n = 'set'");
+	do
+		sat_message_free(sat_await(c, SAT_RELATION));
+	while ((r = (struct sat_relation *)(uintptr_t)sat_relation_named(c, "aged"))->n == old.n);
+	*r = old;
+
+	op = (struct sat_write_op){ .kind = SAT_UPDATE, .table = "aged", .row = changed, .old = first };
+	sat_write(c, 2000, &op, 1);
+	test_sql_await(&service, "yset", "SELECT a || n FROM aged WHERE id = 'first'");
+	op = (struct sat_write_op){ .kind = SAT_INSERT, .table = "aged", .row = next };
+	sat_write(c, 3000, &op, 1);
+	test_sql_await(&service, "zdefault", "SELECT a || n FROM aged WHERE id = 'next'");
+	sat_free(c);
 }
 END_TEST
 
@@ -550,13 +633,31 @@ START_TEST(a_time_that_cannot_be_is_refused)
 {
 	const char *const row[] = { "never", "x", "y" };
 	struct sat_write_op op = { .kind = SAT_INSERT, .table = "cases", .row = row };
-	struct sat_client *c = client("timeless", false);
+	/* The end of what Postgres' timestamps can say, and beyond. */
+	const uint64_t last = 9224318015999999, never[] = { last + 1, INT64_MAX, UINT64_MAX };
+	struct sat_client *c;
 
-	sat_write(c, UINT64_MAX, &op, 1);
-	sat_message_free(sat_await(c, SAT_ERROR_RESP));
-	sat_await_close(c);
-	sat_free(c);
+	for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+		c = client("timeless", false);
+		sat_write(c, never[i], &op, 1);
+		sat_message_free(sat_await(c, SAT_ERROR_RESP));
+		sat_await_close(c);
+		sat_free(c);
+	}
 	ck_assert_str_eq(test_sql(&service, "SELECT count(*) FROM cases WHERE id = 'never'"), "0");
+
+	new_case("cases");
+	sat_write(
+	    A, last, &(struct sat_write_op){ .kind = SAT_INSERT, .table = table, .row = row_of("x,y") }, 1);
+	await_echo(A, last);
+	sat_message_free(sat_await(observer, SAT_OP_LOG));
+	/* Postgres can still be later, which is of the same ms. */
+	test_sql(&service, "UPDATE cases SET a = 'p' WHERE id = '%s'", key);
+	sat_message_free(sat_await(observer, SAT_OP_LOG));
+	must_hold("p,y");
+	ck_assert_str_eq(test_sql(&service,
+			     "SELECT (_tags[1]).ms FROM electric.shadow__public__cases WHERE k1 = '%s'", key),
+	    "9224318015999999");
 }
 END_TEST
 
@@ -565,7 +666,8 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { cases_1_to_5, cases_6_to_8, cases_9_to_13, cases_14_and_15,
 		cases_16_to_18, cases_19_to_21, cases_22_to_25, case_26, what_the_original_could_not_commit,
-		rows_from_before_take_part, any_name_works, a_time_that_cannot_be_is_refused };
+		rows_from_before_take_part, any_name_works, an_older_schema_goes_on,
+		a_time_that_cannot_be_is_refused };
 
 	return suite_run(
 	    &(struct suite_tests){ "cases", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
