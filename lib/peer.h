@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 2
+#define PIPELINE_VERSION 3
 
 struct peer;
 

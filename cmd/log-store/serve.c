@@ -70,6 +70,7 @@ send_writes(struct peer *peer, uint64_t after, uint32_t max_bytes)
 	struct buf body = { 0 };
 
 	writes_read(after, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 1);
+	pb_put_uint(&body, 2, after);
 	peer_send_packed(peer, FRAME__BODY_WRITES_READ, &body);
 	buf_clear(&body);
 }

@@ -15,14 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arena.h"
 #include "group.h"
 #include "log.h"
-#include "peer.h"
 #include "service.h"
+#include "writes.h"
 #include "xalloc.h"
 
-#define PAGE_BYTES (256 * 1024)
 #define FIRST_WAIT 0.1 /* seconds before connecting again; doubles */
 #define LONGEST	   5.0
 #define AGAIN	   0.05 /* seconds before a transaction that met passing trouble is tried again; doubles */
@@ -44,14 +42,10 @@ static ev_timer retry;
 static double connect_wait = FIRST_WAIT, again_wait = AGAIN;
 static bool said_unreachable;
 
-static struct peer *log_peer;
-static char life[64];
-static bool opened;	 /* life and progress are known */
+static bool opened;	 /* the log's life and Postgres' progress in it are known */
 static uint64_t applied; /* Postgres has committed up to here */
-static bool reading;	 /* a ReadWrites is under way */
 
 /* What is to be applied: a page of the log of writes, and how much of it. */
-static struct arena page_memory;
 static ClientTransaction **page;
 static size_t page_n, page_at; /* page[page_at] is next */
 static size_t group_n;	       /* transactions of the group that is under way */
@@ -181,19 +175,6 @@ note_error(const PGresult *r)
 // ---- applying
 
 static void
-read_more(void)
-{
-	ReadWrites read = READ_WRITES__INIT;
-
-	if (reading || !log_peer->is_up || !opened)
-		return;
-	reading = true;
-	read.after = page_n > 0 ? page[page_n - 1]->position : applied;
-	read.max_bytes = PAGE_BYTES;
-	peer_send(log_peer, FRAME__BODY_READ_WRITES, &read);
-}
-
-static void
 flush(void)
 {
 	int rc = PQflush(conn);
@@ -207,7 +188,7 @@ flush(void)
 static void
 ask_progress(void)
 {
-	const char *params[] = { life };
+	const char *params[] = { writes_life() };
 
 	state = STATE_OPENING;
 	if (PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
@@ -223,7 +204,7 @@ send_group(void)
 {
 	state = STATE_APPLYING;
 	group_n = one_by_one ? 1 : page_n - page_at;
-	if (group_send(conn, life, page + page_at, group_n))
+	if (group_send(conn, writes_life(), page + page_at, group_n))
 		flush();
 	else
 		disconnect(PQerrorMessage(conn));
@@ -233,28 +214,25 @@ send_group(void)
 static void
 go_on(void)
 {
-	if (state != STATE_IDLE || life[0] == '\0' || ev_is_active(&retry))
+	if (state != STATE_IDLE || writes_life()[0] == '\0' || ev_is_active(&retry))
 		return;
 	if (!opened)
 		ask_progress();
 	else if (page_at < page_n)
 		send_group();
 	else
-		read_more();
+		writes_read(applied);
 }
 
 static void
 group_done(void)
 {
-	WritesApplied done = WRITES_APPLIED__INIT;
-
 	group_succeeded();
 	n_applied += group_n;
 	page_at += group_n;
 	applied = page[page_at - 1]->position;
 	again_wait = AGAIN;
-	done.position = applied;
-	peer_send(log_peer, FRAME__BODY_WRITES_APPLIED, &done);
+	writes_applied(applied);
 	if (page_at == page_n)
 		one_by_one = false;
 }
@@ -282,7 +260,7 @@ group_failed(void)
 	    log_quote(t->client_id), t->position, sqlstate, log_quote(message));
 	n_rejected++;
 	state = STATE_REFUSING;
-	if (group_send_refusal(conn, life, t, sqlstate, message))
+	if (group_send_refusal(conn, writes_life(), t, sqlstate, message))
 		flush();
 	else
 		disconnect(PQerrorMessage(conn));
@@ -304,13 +282,10 @@ on_sync(void)
 			ev_timer_start(loop(), &retry);
 			again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
 		} else {
-			WritesApplied done = WRITES_APPLIED__INIT;
-
 			opened = true;
 			page_n = page_at = 0;
 			again_wait = AGAIN;
-			done.position = applied;
-			peer_send(log_peer, FRAME__BODY_WRITES_APPLIED, &done);
+			writes_applied(applied);
 			log_info("publishing", "after=%" PRIu64, applied);
 		}
 	} else if (!failed) {
@@ -376,66 +351,37 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 		flush();
 }
 
-// ---- log-store
+// ---- the log
 
 static void
-on_opened(struct peer *peer, const Frame *f)
+on_opened(bool new_life)
 {
-	(void)peer;
-	if (strcmp(life, f->writes_opened->life) != 0)
-		opened = false;
-	snprintf(life, sizeof life, "%s", f->writes_opened->life);
+	opened &= !new_life;
 	go_on();
 }
 
 static void
-on_writes(struct peer *peer, const Frame *f)
+on_page(ClientTransaction **transactions, size_t n)
 {
-	const WritesRead *read = f->writes_read;
-
-	(void)peer;
-	reading = false;
 	if (!opened || page_at < page_n)
 		return; /* of a read that a reconnection has overtaken */
-	arena_reset(&page_memory);
-	page = arena_alloc(&page_memory, read->n_transactions * sizeof *page);
-	page_n = page_at = 0;
-	for (size_t i = 0; i < read->n_transactions; i++) {
-		size_t n = client_transaction__get_packed_size(read->transactions[i]);
-		uint8_t *packed = arena_alloc(&page_memory, n);
-
-		if (read->transactions[i]->position <= applied)
-			continue;
-		client_transaction__pack(read->transactions[i], packed);
-		page[page_n++] = client_transaction__unpack(arena_pb(&page_memory), n, packed);
-	}
+	page = transactions;
+	page_n = n;
+	page_at = 0;
+	while (page_at < n && page[page_at]->position <= applied)
+		page_at++;
 	go_on();
 }
-
-static void
-on_log_up(struct peer *peer)
-{
-	OpenWrites open = OPEN_WRITES__INIT;
-
-	reading = false;
-	peer_send(peer, FRAME__BODY_OPEN_WRITES, &open);
-}
-
-static const struct handler log_handlers[] = {
-	{ FRAME__BODY_WRITES_OPENED, "log-store", on_opened },
-	{ FRAME__BODY_WRITES_READ, "log-store", on_writes },
-	{ 0 },
-};
 
 void
 direct_open(const char *url)
 {
-	static const struct peer_hooks hooks = { .handlers = log_handlers, .up = on_log_up };
+	static const struct writes_hooks hooks = { on_opened, on_page };
 
 	conninfo = xstrdup(url);
 	ev_init(&io, on_io);
 	ev_init(&retry, on_retry);
-	log_peer = peer_connect("log-store", &hooks, NULL);
+	writes_open(&hooks);
 	begin_connecting();
 }
 

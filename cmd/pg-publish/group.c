@@ -2,12 +2,12 @@
 #include "group.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "literal.h"
+#include "transaction.h"
 #include "xalloc.h"
 
 #define RUN_MAX	 1000 /* operations of a statement */
@@ -69,28 +69,13 @@ prepare(PGconn *conn, uint32_t relation, char name[24])
 	return PQsendPrepare(conn, name, sql, 0, NULL) == 1;
 }
 
-static void
-pack_mark(struct buf *out, const ClientTransaction *t)
-{
-	ClientTransaction mark = CLIENT_TRANSACTION__INIT;
-	size_t n;
-
-	mark.client_id = t->client_id;
-	mark.user_id = t->user_id;
-	mark.lsn = t->lsn;
-	mark.timestamp = t->timestamp;
-	n = client_transaction__get_packed_size(&mark);
-	client_transaction__pack(&mark, buf_room(out, n));
-	buf_added(out, n);
-}
-
 static bool
 send_mark(PGconn *conn, const ClientTransaction *t)
 {
 	struct buf mark = { 0 };
 	bool ok;
 
-	pack_mark(&mark, t);
+	transaction_mark(&mark, t);
 	ok = PQsendQueryParams(conn, SQL_MARK, 1, NULL, (const char *[]){ (const char *)buf_data(&mark) },
 		 (const int[]){ (int)mark.len }, (const int[]){ 1 }, 0) == 1;
 	buf_clear(&mark);
@@ -155,7 +140,7 @@ add_op(const ClientTransaction *t, const ClientOp *op, bool first, size_t togeth
 	run.relation = op->relation;
 	buf_puts(&run.marks, comma);
 	if (first) {
-		pack_mark(&packed, t);
+		transaction_mark(&packed, t);
 		literal_bytes(&run.marks, buf_data(&packed), packed.len);
 	} else {
 		buf_puts(&run.marks, "NULL");
@@ -224,42 +209,6 @@ group_send(PGconn *conn, const char *life, ClientTransaction **transactions, siz
 	return send_run(conn) && send_progress(conn, life, transactions[n - 1]->position);
 }
 
-/* The operations for a person to read, and to bring in again. */
-static char *
-operations_json(const ClientTransaction *t)
-{
-	static const char *const kinds[] = { "unknown", "insert", "update", "delete", "migrate" };
-	json_t *ops = json_array();
-	char *text;
-
-	for (size_t i = 0; i < t->n_ops; i++) {
-		const ClientOp *op = t->ops[i];
-		json_t *values = json_object(), *observed = json_array(), *claimed = json_array();
-
-		for (size_t k = 0; k < op->n_values; k++) {
-			const Value *v = op->values[k];
-			char num[16];
-			/* What is no UTF-8 could not be stored either: it is shown as missing. */
-			json_t *value =
-			    v->null ? json_null() : json_stringn((const char *)v->text.data, v->text.len);
-
-			snprintf(num, sizeof num, "%" PRIu32, v->num);
-			json_object_set_new(values, num, value != NULL ? value : json_null());
-			if (v->claimed)
-				json_array_append_new(claimed, json_integer(v->num));
-		}
-		for (size_t k = 0; k < op->n_observed; k++)
-			json_array_append_new(observed, json_string(op->observed[k]));
-		json_array_append_new(ops, json_pack("{s:s, s:I, s:o, s:o, s:o}", "kind",
-					       kinds[op->kind <= CHANGE_KIND__MIGRATE ? op->kind : 0],
-					       "relation", (json_int_t)op->relation, "values", values,
-					       "claimed", claimed, "observed", observed));
-	}
-	text = json_dumps(ops, JSON_COMPACT);
-	json_decref(ops);
-	return text;
-}
-
 /* What the author has on its rows is not what Postgres has: each row is sent to it again. */
 static bool
 send_repair(PGconn *conn, const ClientTransaction *t, const ClientOp *op)
@@ -282,7 +231,7 @@ bool
 group_send_refusal(
     PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate, const char *message)
 {
-	char *operations = operations_json(t), written[24];
+	char *operations = transaction_operations(t), written[24];
 	const char *params[] = { t->client_id, (const char *)t->lsn.data, t->user_id, sqlstate, message,
 		operations, written };
 	int lengths[7] = { 0, (int)t->lsn.len }, formats[7] = { 0, 1 };

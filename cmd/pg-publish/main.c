@@ -1,24 +1,35 @@
 /*
- * pg-publish: writes clients' transactions into Postgres, where the functions that electrify made resolve
- * conflicts.
+ * pg-publish: brings clients' transactions into Postgres, where the functions that electrify made resolve
+ * conflicts: over a connection of its own, or as a publisher to which Postgres subscribes.
  */
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "direct.h"
 #include "exits.h"
 #include "literal.h"
+#include "logical.h"
 #include "rejected.h"
 #include "service.h"
 
-static char *database_url;
+static char *database_url, *publisher_host, *write_mode, *listen_address;
+static unsigned publisher_port;
 static bool list;
 static unsigned retry, discard;
 
 static const struct option_def options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "the Postgres to write to", true,
 	    true },
+	{ "logical-publisher-host", "LOGICAL_PUBLISHER_HOST", OPT_STRING, &publisher_host, NULL,
+	    "where Postgres reaches this tool: it subscribes", 0, 0 },
+	{ "logical-publisher-port", "LOGICAL_PUBLISHER_PORT", OPT_PORT, &publisher_port, "5433",
+	    "port for that; instance N takes N - 1 more", 0, 0 },
+	{ "write-mode", "ELECTRIC_WRITE_TO_PG_MODE", OPT_STRING, &write_mode, NULL,
+	    "logical_replication or direct_writes", 0, 0 },
+	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &listen_address, NULL,
+	    "IP address to listen on (all interfaces)", 0, 0 },
 	{ "rejected", NULL, OPT_BOOL, &list, NULL, "list the transactions that Postgres refused, and exit", 0,
 	    0 },
 	{ "retry", NULL, OPT_UINT, &retry, NULL,
@@ -47,6 +58,22 @@ command(int argc, char **argv)
 		    : rejected_settle(database_url, retry != 0 ? retry : discard, retry != 0);
 }
 
+static bool is_logical;
+
+static void
+check(bool to_print)
+{
+	(void)to_print;
+	is_logical =
+	    write_mode != NULL ? strcmp(write_mode, "logical_replication") == 0 : publisher_host != NULL;
+	if (write_mode != NULL && !is_logical && strcmp(write_mode, "direct_writes") != 0)
+		service_config_error("ELECTRIC_WRITE_TO_PG_MODE",
+		    "not logical_replication or direct_writes: \"%s\"", write_mode);
+	if (is_logical && publisher_host == NULL)
+		service_config_error("LOGICAL_PUBLISHER_HOST",
+		    "is not set, and ELECTRIC_WRITE_TO_PG_MODE=logical_replication needs it");
+}
+
 static int
 open_publish(void)
 {
@@ -58,8 +85,18 @@ open_publish(void)
 		    "DATABASE_URL", "%s", error != NULL ? error : "not a Postgres URL or conninfo");
 	PQconninfoFree(parsed);
 	literal_set_own_origin(service_instance());
-	direct_open(database_url);
+	if (is_logical)
+		logical_open(database_url, publisher_host, listen_address,
+		    publisher_port != 0 ? publisher_port + service_instance() - 1 : 0);
+	else
+		direct_open(database_url);
 	return 0;
+}
+
+static char *
+status(void)
+{
+	return is_logical ? logical_status() : direct_status();
 }
 
 static const struct service pg_publish = {
@@ -68,8 +105,9 @@ static const struct service pg_publish = {
 	.options = options,
 	.peers = { .handlers = (const struct handler[]){ { 0 } } },
 	.command = command,
+	.check = check,
 	.open = open_publish,
-	.status = direct_status,
+	.status = status,
 };
 
 int

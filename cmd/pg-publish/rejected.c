@@ -8,6 +8,8 @@
 #include "exits.h"
 #include "log.h"
 #include "pg.h"
+#include "satellite.h"
+#include "service.h"
 
 /* NULL, with a line said, when Postgres cannot be reached. */
 static PGconn *
@@ -59,17 +61,19 @@ rejected_settle(const char *url, unsigned id, bool retry)
 {
 	PGconn *conn = connect_to(url);
 	char text[16];
-	const char *params[] = { text };
+	char own[32];
+	const char *params[] = { text, own };
 	PGresult *r;
 	bool ok, none;
 
 	if (conn == NULL)
 		return EX_UNAVAILABLE;
 	snprintf(text, sizeof text, "%u", id);
+	snprintf(own, sizeof own, SAT_POSTGRES_ORIGIN, service_instance());
 	r = PQexecParams(conn,
-	    retry ? "SELECT electric.retry_rejected($1)"
+	    retry ? "SELECT electric.retry_rejected($1, $2)"
 		  : "DELETE FROM electric.rejected_writes WHERE id = $1",
-	    1, NULL, params, NULL, NULL, 0);
+	    retry ? 2 : 1, NULL, params, NULL, NULL, 0);
 	ok = PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK;
 	none = ok && !retry && strcmp(PQcmdTuples(r), "0") == 0;
 	if (none)

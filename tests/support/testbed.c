@@ -68,17 +68,28 @@ test_shell_await(const char *wanted, const char *fmt, ...)
 	test_fail("%s gives \"%s\", not \"%s\"", command, out, wanted);
 }
 
+bool
+test_is_logical(void)
+{
+	const char *mode = getenv("TEST_WRITE_MODE");
+
+	return mode != NULL && strcmp(mode, "logical_replication") == 0;
+}
+
 void
 test_postgres_start(struct test_service *s, const char *options)
 {
 	const char *tmp = getenv("TMPDIR");
+	char all[256];
 
 	if (s->dir[0] == '\0') {
 		snprintf(s->dir, sizeof s->dir, "%s/leyden-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
 		if (mkdtemp(s->dir) == NULL || chmod(s->dir, 0711) != 0)
 			test_fail("cannot make %s: %s", s->dir, strerror(errno));
 	}
-	setenv("LEYDEN_PG_OPTIONS", options != NULL ? options : "", 1);
+	/* A subscription's worker that failed comes back after this, not after 5 s. */
+	snprintf(all, sizeof all, "wal_retrieve_retry_interval=200ms %s", options != NULL ? options : "");
+	setenv("LEYDEN_PG_OPTIONS", all, 1);
 	snprintf(s->url, sizeof s->url, "%s", test_shell("scripts/postgres start %s/pg", s->dir));
 }
 
@@ -118,6 +129,10 @@ start_leyden(struct test_service *s)
 			if (strncmp(envp[k], s->env[i], (size_t)(eq - s->env[i]) + 1) == 0)
 				envp[k] = (char *)(uintptr_t) "UNUSED=";
 		envp[n++] = (char *)(uintptr_t)s->env[i];
+	}
+	if (test_is_logical()) {
+		envp[n++] = (char *)(uintptr_t) "LOGICAL_PUBLISHER_HOST=127.0.0.1";
+		envp[n++] = (char *)(uintptr_t) "LOGICAL_PUBLISHER_PORT=0";
 	}
 	envp[n++] = (char *)(uintptr_t) "LISTEN_ADDRESS=127.0.0.1";
 	envp[n++] = (char *)(uintptr_t) "PATH=/usr/bin:/bin";

@@ -19,6 +19,8 @@ struct test_service {
 	const char *env[16]; /* more variables for leyden, NAME=VALUE, ended by NULL */
 };
 
+/* TEST_WRITE_MODE=logical_replication: the service is one to which Postgres subscribes. */
+bool test_is_logical(void);
 /* Makes the directory and starts Postgres; `options` are more settings for it ("wal_level=replica"), or NULL.
  */
 void test_postgres_start(struct test_service *s, const char *options);
