@@ -199,11 +199,37 @@ ask_progress(void)
 		flush();
 }
 
+/* The record of its refusal goes in the place of the next transaction. */
+static void
+set_aside(const char *code, const char *why)
+{
+	const ClientTransaction *t = page[page_at];
+
+	log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
+	    log_quote(t->client_id), t->position, code, log_quote(why));
+	n_rejected++;
+	group_n = 1;
+	state = STATE_REFUSING;
+	if (group_send_refusal(conn, writes_life(), t, code, why))
+		flush();
+	else
+		disconnect(PQerrorMessage(conn));
+}
+
 static void
 send_group(void)
 {
+	size_t n = 0;
+
+	/* What was found faulty at the door ends a group, and is set aside when it is the first. */
+	while (page_at + n < page_n && page[page_at + n]->sqlstate[0] == '\0' && (n == 0 || !one_by_one))
+		n++;
+	if (n == 0) {
+		set_aside(page[page_at]->sqlstate, page[page_at]->fault);
+		return;
+	}
 	state = STATE_APPLYING;
-	group_n = one_by_one ? 1 : page_n - page_at;
+	group_n = n;
 	if (group_send(conn, writes_life(), page + page_at, group_n))
 		flush();
 	else
@@ -240,8 +266,6 @@ group_done(void)
 static void
 group_failed(void)
 {
-	const ClientTransaction *t = page[page_at];
-
 	group_failed_before(sqlstate); /* what was to be prepared after the error was not */
 	if (is_passing(sqlstate)) {
 		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
@@ -256,14 +280,7 @@ group_failed(void)
 		one_by_one = true;
 		return;
 	}
-	log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
-	    log_quote(t->client_id), t->position, sqlstate, log_quote(message));
-	n_rejected++;
-	state = STATE_REFUSING;
-	if (group_send_refusal(conn, writes_life(), t, sqlstate, message))
-		flush();
-	else
-		disconnect(PQerrorMessage(conn));
+	set_aside(sqlstate, message);
 }
 
 /* The pipeline has been worked off. */

@@ -17,7 +17,7 @@
 #define SECONDS_TO_2000 946684800
 
 static const char *const columns[] = { "life", "position", "own", "mark", "client_id", "user_id", "lsn",
-	"written_ms", "operations" };
+	"written_ms", "operations", "sqlstate", "fault" };
 #define N_COLUMNS (sizeof columns / sizeof *columns)
 
 static void
@@ -175,6 +175,8 @@ put_row(struct buf *out, const char *life, const ClientTransaction *t)
 	put_bytea(out, t->lsn.data, t->lsn.len);
 	put_number(out, t->timestamp);
 	put_text(out, operations);
+	put_text(out, t->sqlstate);
+	put_text(out, t->fault);
 	buf_clear(&mark);
 	free(operations);
 }

@@ -15,6 +15,7 @@
 #include "replicate.h"
 #include "schema.h"
 #include "upstream.h"
+#include "value.h"
 #include "xalloc.h"
 
 #define TIMESTAMP_MAX UINT64_C(9224318015999999) /* ms: the end of what Postgres' timestamps can say */
@@ -129,6 +130,43 @@ claims(ChangeKind kind, const SatOpRow *row, const SatOpRow *old, size_t i)
 	return kind == CHANGE_KIND__UPDATE && old != NULL && !same_value(row, old, i);
 }
 
+/* The first fault of the transaction is the one that is told. */
+static void
+note_fault(struct open_write *w, const char *sqlstate, char *fault)
+{
+	if (w->transaction.sqlstate[0] == '\0') {
+		w->transaction.sqlstate = arena_strdup(&w->memory, sqlstate);
+		w->transaction.fault = arena_strdup(&w->memory, fault);
+	}
+	free(fault);
+}
+
+/*
+ * A value that the column cannot take. Its transaction is set aside as one that Postgres has refused: the
+ * client is told what the row is, and goes on. Were its connection closed instead, it would send the same
+ * again for ever.
+ */
+static void
+check_value(struct open_write *w, const Column *column, const Value *v)
+{
+	const char *sqlstate;
+
+	if (v->null) {
+		if (column->not_null)
+			note_fault(w, "23502",
+			    xasprintf(
+				"null value in column \"%s\" violates not-null constraint", column->name));
+		return;
+	}
+	sqlstate = value_fault(column->type, v->text.data, v->text.len);
+	if (sqlstate != NULL)
+		note_fault(w, sqlstate,
+		    xasprintf("%s for type %s in column \"%s\": \"%.*s\"",
+			strcmp(sqlstate, "22003") == 0 ? "value out of range" : "invalid input syntax",
+			column->type, column->name, v->text.len > 100 ? 100 : (int)v->text.len,
+			(const char *)v->text.data));
+}
+
 static void
 add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *row, const SatOpRow *old,
     char **tags, size_t n_tags)
@@ -168,6 +206,11 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 	op->kind = kind;
 	op->relation = r->relation;
 	op->values = arena_alloc(&w->memory, r->n * sizeof *op->values);
+	for (size_t i = 0; i < r->n; i++)
+		if (!is_null(values, i) && !value_is_text(values->values[i].data, values->values[i].len)) {
+			refuse(c, "a value that is not UTF-8 text");
+			return;
+		}
 	for (size_t i = 0; i < r->n; i++) {
 		Value *v;
 
@@ -181,6 +224,8 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 		v->text.data = arena_dup(&w->memory, values->values[i].data, values->values[i].len);
 		v->claimed = claims(kind, row, old, i);
 		op->values[op->n_values++] = v;
+		if (v->claimed || (kind == CHANGE_KIND__INSERT && r->columns[i]->not_null))
+			check_value(w, r->columns[i], v);
 	}
 	op->n_observed = n_tags;
 	op->observed = arena_alloc(&w->memory, n_tags * sizeof *op->observed);

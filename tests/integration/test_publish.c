@@ -229,12 +229,75 @@ START_TEST(a_promoted_standby_takes_over)
 }
 END_TEST
 
+/* Bytes that are no text come from no client that means well. */
+START_TEST(a_value_must_be_text)
+{
+	static const char *const row[] = { "\xff", "v" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "parents", .row = row };
+	struct sat_client *other = sat_connect(service.port, "other");
+
+	sat_login(other, "ann");
+	sat_start(other, NULL, 0);
+	sat_message_free(sat_await(other, SAT_RELATION));
+	sat_message_free(sat_await(other, SAT_RELATION));
+	sat_write(other, ++written, &op, 1);
+	sat_message_free(sat_await(other, SAT_ERROR_RESP));
+	sat_await_close(other);
+	sat_free(other);
+}
+END_TEST
+
+/* What needs no Postgres to be seen: the client goes on, and Postgres was not asked. */
+START_TEST(a_faulty_value_is_set_aside)
+{
+	static const struct {
+		const char *values[4], *sqlstate;
+	} faults[] = {
+		{ { "1", "x", NULL, "s" }, "22P02" },
+		{ { "1", "1.5", NULL, "s" }, "22P02" },
+		{ { "1", "", NULL, "s" }, "22P02" },
+		{ { "1", "2147483648", NULL, "s" }, "22003" },
+		{ { "1", "1", "1e", "s" }, "22P02" },
+		{ { "1", "1", "1", NULL }, "23502" },
+		{ { "no number", "1", "1", "s" }, "22P02" },
+	};
+	static const char *const good[] = { " 7 ", "-2147483648", "-Infinity", "s" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "typed" };
+	char count[16];
+
+	test_sql(&service, "CREATE TABLE typed (id int8 PRIMARY KEY, n int4, f float8, s text NOT NULL);"
+			   "CALL electric.electrify('typed')");
+	while (sat_relation_named(c, "typed") == NULL)
+		sat_message_free(sat_await(c, SAT_RELATION));
+	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+		op.row = faults[i].values;
+		sat_write(c, ++written, &op, 1);
+		await_echo();
+		snprintf(count, sizeof count, "%zu", i + 1);
+		test_sql_await(&service, count, "SELECT count(*) FROM electric.rejected_writes");
+		ck_assert_str_eq(
+		    test_sql(
+			&service, "SELECT sqlstate FROM electric.rejected_writes ORDER BY id DESC LIMIT 1"),
+		    faults[i].sqlstate);
+	}
+	op.row = good;
+	sat_write(c, ++written, &op, 1);
+	await_echo();
+	test_sql_await(
+	    &service, "7 -2147483648 -Infinity s", "SELECT concat_ws(' ', id, n, f, s) FROM typed");
+	ck_assert_str_eq(
+	    test_sql(&service,
+		"DELETE FROM electric.rejected_writes; SELECT count(*) FROM electric.rejected_writes"),
+	    "0");
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { a_refused_write_can_be_brought_in_again,
-		a_refused_write_can_be_discarded, what_passes_is_waited_for, a_long_transaction_arrives_whole,
-		a_promoted_standby_takes_over };
+		a_refused_write_can_be_discarded, a_value_must_be_text, a_faulty_value_is_set_aside,
+		what_passes_is_waited_for, a_long_transaction_arrives_whole, a_promoted_standby_takes_over };
 
 	return suite_run(
 	    &(struct suite_tests){ "publish", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,

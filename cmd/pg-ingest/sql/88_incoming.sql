@@ -10,7 +10,9 @@ CREATE TABLE IF NOT EXISTS electric.incoming (
     user_id    text,
     lsn        bytea,    -- the client's own
     written_ms bigint,   -- by the client's clock
-    operations text      -- JSON; not of that type, so that nothing is refused before the trigger runs
+    operations text,     -- JSON; not of that type, so that nothing is refused before the trigger runs
+    sqlstate   text,     -- '', or what is wrong with it already
+    fault      text
 );
 
 -- Will it pass? Then it is no fault of the client's transaction. pg-publish has the same list for direct writes.
@@ -37,6 +39,9 @@ BEGIN
     END IF;
     PERFORM pg_logical_emit_message(true, 'electric', NEW.mark);
     BEGIN
+        IF NEW.sqlstate <> '' THEN
+            RAISE EXCEPTION '%', NEW.fault USING ERRCODE = NEW.sqlstate;
+        END IF;
         PERFORM electric.apply_operations(NEW.client_id, NEW.written_ms, NEW.own, NEW.operations::jsonb);
         SET CONSTRAINTS ALL IMMEDIATE;
     EXCEPTION
