@@ -116,7 +116,7 @@ SUPPORT  := $(BUILD)/tests/libsupport.a
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c tests/integration/test_*.c))
 
 # The objects of a tool that a unit test looks at.
-UNDER_test_jwt      := $(BUILD)/cmd/auth-check/jwt.o $(BUILD)/cmd/auth-check/signature.o
+UNDER_test_jwt      := $(addprefix $(BUILD)/cmd/auth-check/,jwt.o signature.o keys.o base64.o)
 UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
 
 .PHONY: test-programs

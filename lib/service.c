@@ -149,7 +149,9 @@ on_hangup(struct ev_loop *l, ev_signal *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
-	log_info("hangup-ignored", "note=%s", log_quote("configuration is read at start only"));
+	if (self->reload != NULL)
+		self->reload();
+	log_info("hangup-ignored", "note=%s", log_quote("variables and flags are read at start only"));
 }
 
 static void

@@ -3,7 +3,7 @@
  *
  * A tool fills in a struct service and calls service_run() from main. The control socket answers AskStatus
  * for every tool, and whatever the tool's handlers list. SIGTERM and SIGINT call `stop`, a second one exits.
- * SIGHUP is logged and ignored.
+ * SIGHUP calls `reload`; variables and flags are read at start only, and the log says so.
  */
 #ifndef LEYDEN_SERVICE_H
 #define LEYDEN_SERVICE_H
@@ -32,6 +32,8 @@ struct service {
 	int (*open)(void);
 	/* Asked to stop: calls service_exit() now or later. NULL: exit at once. */
 	void (*stop)(void);
+	/* SIGHUP: reads again what files hold. NULL: there are none. */
+	void (*reload)(void);
 	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be
 	 * NULL. */
 	char *(*status)(void);

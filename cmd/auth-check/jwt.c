@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "arena.h"
-#include "signature.h"
+#include "base64.h"
 #include "xalloc.h"
 
 #define TOKEN_MAX (64 * 1024)
@@ -24,36 +24,6 @@ static bool
 is_set(const char *s)
 {
 	return s != NULL && s[strspn(s, " \t\r\n")] != '\0';
-}
-
-const char *
-token_policy_error(const struct token_policy *policy, bool with_key, const char **variable)
-{
-	static char text[128];
-
-	if (policy->insecure)
-		return NULL;
-	*variable = "AUTH_JWT_ALG";
-	if (!is_set(policy->alg) || !signature_known(policy->alg))
-		return "Missing or invalid 'alg' configuration option for secure auth mode";
-	*variable = "AUTH_JWT_KEY";
-	if (!with_key)
-		return NULL;
-	if (!is_set(policy->key))
-		return "Missing 'key' configuration option for secure auth mode";
-	if (signature_is_secret(policy->alg)) {
-		size_t least = signature_secret_length(policy->alg);
-
-		if (strlen(policy->key) >= least)
-			return NULL;
-		snprintf(text, sizeof text, "The 'key' needs to be at least %zu bytes long for %s", least,
-		    policy->alg);
-		return text;
-	}
-	if (signature_key_fits(policy->alg, policy->key))
-		return NULL;
-	snprintf(text, sizeof text, "The 'key' is not a PEM public key for %s", policy->alg);
-	return text;
 }
 
 /* ---- taking a token apart */
@@ -66,35 +36,11 @@ struct part {
 	size_t n;
 };
 
-static int
-sextet(char c)
-{
-	return c >= 'A' && c <= 'Z'   ? c - 'A'
-	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
-	       : c >= '0' && c <= '9' ? c - '0' + 52
-	       : c == '-'	      ? 62
-	       : c == '_'	      ? 63
-				      : -1;
-}
-
 static bool
 decode(struct arena *a, struct part *part)
 {
-	uint32_t bits = 0;
-
-	if (part->text_n % 4 == 1)
-		return false;
-	part->bytes = arena_alloc(a, part->text_n + 1);
-	for (size_t i = 0; i < part->text_n; i++) {
-		int v = sextet(part->text[i]);
-
-		if (v < 0)
-			return false;
-		bits = bits << 6 | (uint32_t)v;
-		if (i % 4 != 0)
-			part->bytes[part->n++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
-	}
-	return true;
+	part->bytes = arena_alloc(a, BASE64_ROOM(part->text_n));
+	return base64url_decode(part->text, part->text_n, part->bytes, &part->n);
 }
 
 /* Three parts with dots between them. */
@@ -239,18 +185,41 @@ judge_claims(
 	return find_user(policy, claims, verdict);
 }
 
+/* May this key have signed a token that names `id` as its key (NULL: none)? */
 static bool
-judge_signature(const struct token_policy *policy, const struct part parts[3], const json_t *header,
-    struct token_verdict *verdict)
+is_candidate(const struct key *key, const char *id)
+{
+	return key->id == NULL || id == NULL || strcmp(key->id, id) == 0;
+}
+
+static bool
+signature_fits(const struct token_policy *policy, const struct part parts[3], const char *id)
 {
 	size_t signed_n = (size_t)(parts[2].text - parts[0].text) - 1;
 
+	for (size_t i = 0; i < policy->keys.n; i++)
+		if (is_candidate(&policy->keys.all[i], id) &&
+		    signature_verify(policy->alg, &policy->keys.all[i], (const uint8_t *)parts[0].text,
+			signed_n, parts[2].bytes, parts[2].n))
+			return true;
+	return false;
+}
+
+/* Of the header, only these count: keys that a token brings along, or says where to find, are nobody's. */
+static bool
+judge_header(const struct token_policy *policy, const struct part parts[3], const json_t *header,
+    struct token_verdict *verdict)
+{
+	const json_t *id = json_object_get(header, "kid");
+
 	if (policy->insecure)
 		return true;
+	/* "crit" lists what must be understood, and nothing that it may list is known here. */
+	if (json_object_get(header, "crit") != NULL || (id != NULL && !json_is_string(id)))
+		return refuse(verdict, "Invalid token");
 	if (!is_text(json_object_get(header, "alg"), policy->alg))
 		return refuse(verdict, "Signing algorithm mismatch");
-	if (!signature_verify(policy->alg, policy->key, (const uint8_t *)parts[0].text, signed_n,
-		parts[2].bytes, parts[2].n))
+	if (!signature_fits(policy, parts, json_string_value(id)))
 		return refuse(verdict, "Invalid token signature");
 	return true;
 }
@@ -270,7 +239,7 @@ token_verify(
 	}
 	if (header == NULL || claims == NULL)
 		refuse(verdict, "Invalid token");
-	else if (judge_signature(policy, parts, header, verdict))
+	else if (judge_header(policy, parts, header, verdict))
 		judge_claims(policy, claims, now, verdict);
 	json_decref(header);
 	json_decref(claims);
@@ -312,22 +281,31 @@ claims_for(const struct token_policy *policy, const char *user_id, uint64_t now,
 }
 
 char *
-token_make(const struct token_policy *policy, const char *signing_key, const char *user_id, uint64_t now,
+token_make(const struct token_policy *policy, const char *private_key, const char *user_id, uint64_t now,
     uint64_t expires)
 {
 	char *claims = claims_for(policy, user_id, now, expires), *made, *token = NULL;
-	jwt_alg_t alg = policy->insecure ? JWT_ALG_NONE : jwt_str_alg(policy->alg);
+	const struct key *secret = NULL;
+	const void *key = private_key;
+	size_t key_n = private_key != NULL ? strlen(private_key) : 0;
 	jwt_t *jwt = NULL;
 
-	if (claims == NULL || jwt_new(&jwt) != 0)
+	if (!policy->insecure && signature_is_secret(policy->alg)) {
+		secret = policy->keys.n > 0 ? &policy->keys.all[0] : NULL;
+		key = secret != NULL ? secret->secret : NULL;
+		key_n = secret != NULL ? secret->secret_n : 0;
+	} else if (!policy->insecure &&
+		   (private_key == NULL || !signature_private_key_fits(policy->alg, private_key))) {
+		key = NULL;
+	}
+	if (claims == NULL || (key == NULL && !policy->insecure) || jwt_new(&jwt) != 0)
 		goto out;
-	if (!policy->insecure && !signature_is_secret(policy->alg) &&
-	    !signature_private_key_fits(policy->alg, signing_key))
+	if (secret != NULL && secret->id != NULL && jwt_add_header(jwt, "kid", secret->id) != 0)
 		goto out;
 	if (jwt_add_grants_json(jwt, claims) != 0)
 		goto out;
-	if (jwt_set_alg(jwt, alg, alg == JWT_ALG_NONE ? NULL : (const unsigned char *)signing_key,
-		alg == JWT_ALG_NONE ? 0 : (int)strlen(signing_key)) != 0)
+	if (policy->insecure ? jwt_set_alg(jwt, JWT_ALG_NONE, NULL, 0) != 0
+			     : jwt_set_alg(jwt, jwt_str_alg(policy->alg), key, (int)key_n) != 0)
 		goto out;
 	made = jwt_encode_str(jwt);
 	if (made != NULL)

@@ -25,7 +25,8 @@ verify(struct peer *peer, const Frame *frame)
 	if (verdict.user_id != NULL) {
 		accepted++;
 		answer.user_id = verdict.user_id;
-		answer.expires = verdict.expires;
+		/* The session ends when the token would no longer be taken: clocks may differ then, too. */
+		answer.expires = verdict.expires != 0 ? verdict.expires + settings.policy.skew : 0;
 	} else {
 		refused++;
 		answer.error = verdict.reason;
@@ -42,9 +43,45 @@ check(bool to_print)
 	settings_resolve(true);
 }
 
+/* The file of the keys is read again: another key takes over without a restart. */
+static void
+read_keys_again(void)
+{
+	const char *error = settings_read_keys();
+
+	if (error != NULL)
+		log_error("keys-kept", "variable=AUTH_JWT_KEY error=%s note=%s", log_quote(error),
+		    log_quote("tokens are verified with the keys from before"));
+	else
+		log_info(
+		    "keys-read", "file=%s keys=%zu", log_quote(settings_key_file()), settings.policy.keys.n);
+}
+
+static void
+on_file_changed(struct ev_loop *l, ev_stat *w, int events)
+{
+	(void)l;
+	(void)events;
+	if (w->attr.st_nlink > 0) /* 0: it is not there */
+		read_keys_again();
+}
+
+static void
+reload(void)
+{
+	if (settings_key_file() != NULL)
+		read_keys_again();
+}
+
 static int
 begin(void)
 {
+	static ev_stat file;
+
+	if (settings_key_file() != NULL) {
+		ev_stat_init(&file, on_file_changed, settings_key_file(), 0.);
+		ev_stat_start(loop(), &file);
+	}
 	if (settings.policy.insecure)
 		log_warning("insecure", "variable=AUTH_MODE note=%s",
 		    log_quote("signatures are not checked: anyone may say to be anyone"));
@@ -55,8 +92,8 @@ begin(void)
 static char *
 status(void)
 {
-	return xasprintf("\"mode\":\"%s\",\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64,
-	    settings.policy.insecure ? "insecure" : "secure", accepted, refused);
+	return xasprintf("\"mode\":\"%s\",\"keys\":%zu,\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64,
+	    settings.policy.insecure ? "insecure" : "secure", settings.policy.keys.n, accepted, refused);
 }
 
 int
@@ -74,6 +111,7 @@ main(int argc, char **argv)
 		.command = command_run,
 		.check = check,
 		.open = begin,
+		.reload = reload,
 		.status = status,
 	};
 

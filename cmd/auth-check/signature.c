@@ -4,7 +4,6 @@
  */
 #include "signature.h"
 
-#include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
@@ -13,32 +12,38 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define RSA_LEAST_BITS 2048
 
 struct algorithm {
 	const char *name;
 	const EVP_MD *(*digest)(void);
-	size_t secret;	/* HS: least length of the secret */
-	int key_type;	/* RS, ES */
-	int curve_bits; /* ES */
+	size_t secret;	   /* HS: least length of the secret */
+	int key_type;	   /* RS, ES */
+	const char *curve; /* ES: its name in OpenSSL, and in RFC 7518 */
+	const char *curve_name;
+	size_t half; /* ES: bytes of each of the signature's two numbers */
 };
 
 static const struct algorithm algorithms[] = {
-	{ "HS256", EVP_sha256, 32, 0, 0 },
-	{ "HS384", EVP_sha384, 48, 0, 0 },
-	{ "HS512", EVP_sha512, 64, 0, 0 },
-	{ "RS256", EVP_sha256, 0, EVP_PKEY_RSA, 0 },
-	{ "RS384", EVP_sha384, 0, EVP_PKEY_RSA, 0 },
-	{ "RS512", EVP_sha512, 0, EVP_PKEY_RSA, 0 },
-	{ "ES256", EVP_sha256, 0, EVP_PKEY_EC, 256 },
-	{ "ES384", EVP_sha384, 0, EVP_PKEY_EC, 384 },
-	{ "ES512", EVP_sha512, 0, EVP_PKEY_EC, 521 },
+	{ "HS256", EVP_sha256, 32, 0, NULL, NULL, 0 },
+	{ "HS384", EVP_sha384, 48, 0, NULL, NULL, 0 },
+	{ "HS512", EVP_sha512, 64, 0, NULL, NULL, 0 },
+	{ "RS256", EVP_sha256, 0, EVP_PKEY_RSA, NULL, NULL, 0 },
+	{ "RS384", EVP_sha384, 0, EVP_PKEY_RSA, NULL, NULL, 0 },
+	{ "RS512", EVP_sha512, 0, EVP_PKEY_RSA, NULL, NULL, 0 },
+	{ "ES256", EVP_sha256, 0, EVP_PKEY_EC, "prime256v1", "P-256", 32 },
+	{ "ES384", EVP_sha384, 0, EVP_PKEY_EC, "secp384r1", "P-384", 48 },
+	{ "ES512", EVP_sha512, 0, EVP_PKEY_EC, "secp521r1", "P-521", 66 },
 };
 
 static const struct algorithm *
 find(const char *alg)
 {
-	for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
+	for (size_t i = 0; alg != NULL && i < sizeof algorithms / sizeof algorithms[0]; i++)
 		if (strcmp(algorithms[i].name, alg) == 0)
 			return &algorithms[i];
 	return NULL;
@@ -56,13 +61,16 @@ signature_is_secret(const char *alg)
 	return find(alg)->secret > 0;
 }
 
-size_t
-signature_secret_length(const char *alg)
+void
+key_clear(struct key *key)
 {
-	return find(alg)->secret;
+	if (key->secret != NULL)
+		OPENSSL_cleanse(key->secret, key->secret_n);
+	free(key->secret);
+	free(key->id);
+	EVP_PKEY_free(key->public);
+	*key = (struct key){ 0 };
 }
-
-typedef EVP_PKEY *(*pem_reader)(BIO *, EVP_PKEY **, pem_password_cb *, void *);
 
 /* Nobody is asked for a passphrase. */
 static int
@@ -75,49 +83,73 @@ no_passphrase(char *out, int size, int writing, void *data)
 	return -1;
 }
 
-/* The key, if it is one for the algorithm. */
-static EVP_PKEY *
-read_key(const struct algorithm *a, const char *pem, pem_reader reader)
+EVP_PKEY *
+signature_read_pem(BIO *bio)
 {
-	BIO *bio = BIO_new_mem_buf(pem, -1);
-	EVP_PKEY *key = bio != NULL ? reader(bio, NULL, no_passphrase, NULL) : NULL;
+	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
 
-	BIO_free(bio);
-	if (key != NULL && (EVP_PKEY_base_id(key) != a->key_type ||
-			       (a->key_type == EVP_PKEY_EC && EVP_PKEY_bits(key) != a->curve_bits))) {
-		EVP_PKEY_free(key);
-		key = NULL;
-	}
 	ERR_clear_error();
 	return key;
 }
 
-bool
-signature_key_fits(const char *alg, const char *pem)
+static bool
+is_on_curve(const EVP_PKEY *key, const struct algorithm *a)
 {
-	EVP_PKEY *key = read_key(find(alg), pem, PEM_read_bio_PUBKEY);
+	char name[64] = "";
 
-	EVP_PKEY_free(key);
-	return key != NULL;
+	return EVP_PKEY_get_group_name(key, name, sizeof name, NULL) == 1 && strcmp(name, a->curve) == 0;
+}
+
+const char *
+signature_key_error(const char *alg, const struct key *key)
+{
+	static char text[128];
+	const struct algorithm *a = find(alg);
+
+	if (a->secret > 0) {
+		if (key->secret != NULL && key->secret_n >= a->secret)
+			return NULL;
+		snprintf(text, sizeof text, "The 'key' needs to be at least %zu bytes long for %s", a->secret,
+		    alg);
+	} else if (key->public == NULL || EVP_PKEY_get_base_id(key->public) != a->key_type) {
+		snprintf(text, sizeof text, "The 'key' is not a PEM public key for %s", alg);
+	} else if (a->curve == NULL) {
+		if (EVP_PKEY_get_bits(key->public) >= RSA_LEAST_BITS)
+			return NULL;
+		snprintf(text, sizeof text, "The 'key' needs to have at least %d bits for %s", RSA_LEAST_BITS,
+		    alg);
+	} else {
+		if (is_on_curve(key->public, a))
+			return NULL;
+		snprintf(
+		    text, sizeof text, "The 'key' needs to be on the curve %s for %s", a->curve_name, alg);
+	}
+	return text;
 }
 
 bool
 signature_private_key_fits(const char *alg, const char *pem)
 {
-	EVP_PKEY *key = read_key(find(alg), pem, PEM_read_bio_PrivateKey);
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	struct key key = { 0 };
+	bool fits;
 
-	EVP_PKEY_free(key);
-	return key != NULL;
+	key.public = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+	fits = signature_key_error(alg, &key) == NULL;
+	BIO_free(bio);
+	key_clear(&key);
+	ERR_clear_error();
+	return fits;
 }
 
 static bool
-verify_secret(const struct algorithm *a, const char *secret, const uint8_t *text, size_t n,
+verify_secret(const struct algorithm *a, const struct key *key, const uint8_t *text, size_t n,
     const uint8_t *signature, size_t signature_n)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned digest_n = 0;
 
-	if (HMAC(a->digest(), secret, (int)strlen(secret), text, n, digest, &digest_n) == NULL)
+	if (HMAC(a->digest(), key->secret, (int)key->secret_n, text, n, digest, &digest_n) == NULL)
 		return false;
 	return digest_n == signature_n && CRYPTO_memcmp(digest, signature, digest_n) == 0;
 }
@@ -127,17 +159,16 @@ verify_secret(const struct algorithm *a, const char *secret, const uint8_t *text
 static uint8_t *
 der_of(const struct algorithm *a, const uint8_t *signature, size_t n, size_t *der_n)
 {
-	size_t half = ((size_t)a->curve_bits + 7) / 8;
 	ECDSA_SIG *pair;
 	BIGNUM *r, *s;
 	uint8_t *der = NULL;
 	int length;
 
-	if (n != 2 * half)
+	if (n != 2 * a->half)
 		return NULL;
 	pair = ECDSA_SIG_new();
-	r = BN_bin2bn(signature, (int)half, NULL);
-	s = BN_bin2bn(signature + half, (int)half, NULL);
+	r = BN_bin2bn(signature, (int)a->half, NULL);
+	s = BN_bin2bn(signature + a->half, (int)a->half, NULL);
 	if (pair == NULL || r == NULL || s == NULL || ECDSA_SIG_set0(pair, r, s) != 1) {
 		BN_free(r);
 		BN_free(s);
@@ -151,35 +182,28 @@ der_of(const struct algorithm *a, const uint8_t *signature, size_t n, size_t *de
 }
 
 static bool
-verify_pair(const struct algorithm *a, const char *pem, const uint8_t *text, size_t n,
+verify_pair(const struct algorithm *a, const struct key *key, const uint8_t *text, size_t n,
     const uint8_t *signature, size_t signature_n)
 {
-	EVP_PKEY *key = read_key(a, pem, PEM_read_bio_PUBKEY);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	uint8_t *der = NULL;
 	bool ok = false;
 
-	if (key == NULL || ctx == NULL)
-		goto out;
-	if (a->key_type == EVP_PKEY_EC) {
-		der = der_of(a, signature, signature_n, &signature_n);
-		if (der == NULL)
-			goto out;
-		signature = der;
-	}
-	ok = EVP_DigestVerifyInit(ctx, NULL, a->digest(), NULL, key) == 1 &&
+	if (ctx == NULL)
+		return false;
+	if (a->curve != NULL)
+		signature = der = der_of(a, signature, signature_n, &signature_n);
+	ok = signature != NULL && EVP_DigestVerifyInit(ctx, NULL, a->digest(), NULL, key->public) == 1 &&
 	     EVP_DigestVerify(ctx, signature, signature_n, text, n) == 1;
-out:
 	OPENSSL_free(der);
 	EVP_MD_CTX_free(ctx);
-	EVP_PKEY_free(key);
 	ERR_clear_error();
 	return ok;
 }
 
 bool
-signature_verify(const char *alg, const char *key, const uint8_t *text, size_t n, const uint8_t *signature,
-    size_t signature_n)
+signature_verify(const char *alg, const struct key *key, const uint8_t *text, size_t n,
+    const uint8_t *signature, size_t signature_n)
 {
 	const struct algorithm *a = find(alg);
 

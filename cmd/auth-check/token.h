@@ -7,10 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "keys.h"
+
 struct token_policy {
 	bool insecure;	      /* signatures are not looked at */
 	const char *alg;      /* "HS256" to "ES512" */
-	const char *key;      /* secret, or PEM public key */
+	struct keys keys;     /* any of them may have signed; those with an id, tokens of that "kid" only */
 	const char *claim;    /* the claim in which user_id is (AUTH_JWT_NAMESPACE); NULL: at top level */
 	const char *issuer;   /* NULL: any */
 	const char *audience; /* NULL: any */
@@ -23,20 +25,17 @@ struct token_verdict {
 	char reason[256]; /* why refused */
 };
 
-/* NULL, or what is wrong with the policy and in *variable whose fault it is. Keys are not needed for making
- * tokens. */
-const char *token_policy_error(const struct token_policy *policy, bool with_key, const char **variable);
-
 /* Judges a token, which may be anything. Free with token_verdict_clear(). */
 void token_verify(
     const struct token_policy *policy, const char *token, uint64_t now, struct token_verdict *verdict);
 void token_verdict_clear(struct token_verdict *verdict);
 
 /*
- * A token for the user, allocated; NULL when the key does not fit the algorithm. `signing_key` is the secret
- * or the PEM private key; an insecure policy makes an unsigned token.
+ * A token for the user, allocated; NULL when the key does not fit the algorithm, or the user id is not UTF-8.
+ * It is signed with the policy's first secret, or with the PEM private key; an insecure policy makes an
+ * unsigned token.
  */
-char *token_make(const struct token_policy *policy, const char *signing_key, const char *user_id,
+char *token_make(const struct token_policy *policy, const char *private_key, const char *user_id,
     uint64_t now, uint64_t expires);
 
 #endif

@@ -20,7 +20,8 @@
 #define LONGEST_SOCKET_NAME "/ws-gateway-256.sock"
 
 static char *publisher_host, *write_mode, *storage_file, *instance_id;
-static char *auth_mode, *auth_alg, *auth_key, *auth_namespace, *auth_iss, *auth_aud, *auth_skew;
+static char *auth_mode, *auth_alg, *auth_key, *auth_is_base64, *auth_namespace, *auth_iss, *auth_aud,
+    *auth_skew;
 static unsigned publisher_port;
 
 struct config config = { .gateways = UINT_MAX, .notify_fd = UINT_MAX };
@@ -42,7 +43,10 @@ const struct option_def config_options[] = {
 	    "./offset_storage_data.dat", "log-store's file", 0, 0 },
 	{ "auth-mode", "AUTH_MODE", OPT_STRING, &auth_mode, "secure", "secure or insecure", 0, 0 },
 	{ "auth-jwt-alg", "AUTH_JWT_ALG", OPT_STRING, &auth_alg, NULL, "HS256 to ES512", 0, 0 },
-	{ "auth-jwt-key", "AUTH_JWT_KEY", OPT_STRING, &auth_key, NULL, "secret or PEM public key", 0, 1 },
+	{ "auth-jwt-key", "AUTH_JWT_KEY", OPT_STRING, &auth_key, NULL,
+	    "secret, PEM public key, or @/path of a file that holds keys", 0, 1 },
+	{ "auth-jwt-key-is-base64-encoded", "AUTH_JWT_KEY_IS_BASE64_ENCODED", OPT_STRING, &auth_is_base64,
+	    NULL, "true: the key is in base64", 0, 0 },
 	{ "auth-jwt-namespace", "AUTH_JWT_NAMESPACE", OPT_STRING, &auth_namespace, NULL,
 	    "claim that holds user_id", 0, 0 },
 	{ "auth-jwt-iss", "AUTH_JWT_ISS", OPT_STRING, &auth_iss, NULL, "issuer that tokens must have", 0, 0 },

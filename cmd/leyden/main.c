@@ -62,6 +62,7 @@ main(int argc, char **argv)
 		.check = check,
 		.open = begin,
 		.stop = stop,
+		.reload = supervise_hangup,
 		.status = supervise_status,
 		.print_status = report_print,
 		.ready_event = "leyden: ready",

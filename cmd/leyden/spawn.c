@@ -116,6 +116,7 @@ static void __attribute__((noreturn)) become(const struct spawn *s, pid_t parent
 		argv[n++] = (char *)(uintptr_t) "--check-config";
 	arrange_fds(s);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGHUP, SIG_IGN); /* until the tool listens to it: one that is passed on must not end it */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(path, argv, env);

@@ -212,6 +212,14 @@ signal_stage(enum stage stage, int number)
 	return any;
 }
 
+void
+supervise_hangup(void)
+{
+	EACH_PROCESS(p)
+	if (p->pid != 0)
+		kill(p->pid, SIGHUP);
+}
+
 static void
 on_stage_over(struct ev_loop *l, ev_timer *w, int events)
 {

@@ -25,6 +25,8 @@ int supervise_check(const struct program *table);
 /* Opens all sockets and starts every process of the table (ended by a NULL tool). 0, or the exit code. */
 int supervise_start(const struct program *table);
 /* Stops every tool, then leaves the loop with this exit code. */
+/* Passes SIGHUP on to every tool that runs. */
+void supervise_hangup(void);
 void supervise_stop(int code);
 /* Members for leyden's status. */
 char *supervise_status(void);

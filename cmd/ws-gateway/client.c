@@ -39,7 +39,7 @@ clear(struct client *c)
 		log_info("client-left", "client_id=%s address=%s", log_quote(c->id), conn_address(c->conn));
 	c->state = CLIENT_GONE;
 	ev_timer_stop(loop(), &c->tick);
-	ev_timer_stop(loop(), &c->expiry);
+	ev_periodic_stop(loop(), &c->expiry);
 	ev_timer_stop(loop(), &c->attach_again);
 	ev_timer_stop(loop(), &c->after_echo);
 	ask_cancel(&c->asks);
@@ -120,10 +120,9 @@ on_tick(struct ev_loop *l, ev_timer *w, int events)
 	(void)events;
 	if (ev_now(l) - c->heard < PING_EVERY)
 		return;
-	if (c->state != CLIENT_IN) {
-		if (ev_now(l) - c->heard >= 2 * PING_EVERY)
-			client_close(c, "did not authenticate in time");
-	} else if (c->pinged) {
+	if (c->state != CLIENT_IN)
+		return;
+	if (c->pinged) {
 		client_close(c, "does not answer pings");
 	} else if (!c->answering && c->delivery == NULL) {
 		/* During a request a client would take the ping for the answer; inside initial rows it is out
@@ -181,6 +180,7 @@ on_attached(void *data, const Frame *f)
 	c->log_first = a->first;
 	c->log_position = a->position;
 	c->state = CLIENT_IN;
+	conn_known(c->conn);
 	log_info("client-came", "client_id=%s user_id=%s address=%s", log_quote(c->id), log_quote(c->user_id),
 	    conn_address(c->conn));
 	response.id = gateway_instance_id();
@@ -208,8 +208,14 @@ on_attach_again(struct ev_loop *l, ev_timer *w, int events)
 	attach(w->data);
 }
 
+void
+client_late(struct client *c)
+{
+	client_fail(c, SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED, "did not authenticate in time");
+}
+
 static void
-on_expiry(struct ev_loop *l, ev_timer *w, int events)
+on_expiry(struct ev_loop *l, ev_periodic *w, int events)
 {
 	(void)l;
 	(void)events;
@@ -244,9 +250,8 @@ on_verified(void *data, const Frame *f)
 	} else {
 		c->user_id = xstrdup(t->user_id);
 		if (t->expires != 0) {
-			ev_timer_set(&c->expiry,
-			    (double)t->expires - ev_time() > 0 ? (double)t->expires - ev_time() : 0, 0.);
-			ev_timer_start(loop(), &c->expiry);
+			ev_periodic_set(&c->expiry, (double)t->expires, 0., NULL);
+			ev_periodic_start(loop(), &c->expiry);
 		}
 		attach(c);
 	}
@@ -443,7 +448,7 @@ client_new(struct conn *conn)
 	c->writes_end = &c->writes;
 	c->heard = ev_now(loop());
 	ev_timer_init(&c->tick, on_tick, PING_EVERY, PING_EVERY);
-	ev_timer_init(&c->expiry, on_expiry, 0., 0.);
+	ev_periodic_init(&c->expiry, on_expiry, 0., 0., NULL);
 	ev_init(&c->attach_again, on_attach_again);
 	c->tick.data = c->expiry.data = c->attach_again.data = c;
 	ev_timer_start(loop(), &c->tick);

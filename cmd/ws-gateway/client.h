@@ -39,10 +39,10 @@ struct client {
 	bool answering; /* a request of its is being answered: no other is begun, no ping is sent */
 	struct waiting_message *inbox, **inbox_end;
 	struct ask_owner asks;
-	ev_timer tick;	 /* every PING_EVERY seconds */
-	ev_timer expiry; /* of its token */
-	double heard;	 /* loop time of its last message */
-	bool pinged;	 /* and nothing was heard since */
+	ev_timer tick;	    /* every PING_EVERY seconds */
+	ev_periodic expiry; /* of its token */
+	double heard;	    /* loop time of its last message */
+	bool pinged;	    /* and nothing was heard since */
 	unsigned attach_tries;
 	uint32_t attached; /* the request by which it holds, or may hold, its id; 0: none */
 	ev_timer attach_again;
@@ -84,6 +84,8 @@ struct client *client_new(struct conn *conn);
 void client_closed(struct client *c);
 void client_message(struct client *c, const uint8_t *data, size_t len);
 void client_text(struct client *c);
+/* It has not authenticated in time. */
+void client_late(struct client *c);
 /* The socket takes more. */
 void client_writable(struct client *c);
 

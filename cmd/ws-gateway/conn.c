@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <wslay/wslay.h>
 
+#include "admit.h"
 #include "buf.h"
 #include "client.h"
 #include "handshake.h"
@@ -20,10 +21,12 @@
 #include "peer.h"
 #include "xalloc.h"
 
-#define READ_SIZE    16384
-#define CLOSE_TIME   2.0 /* seconds for the other side to take a close frame */
-#define ACCEPT_RUN   64	 /* connections accepted in one turn */
-#define LISTEN_AGAIN 0.5 /* seconds until connections are accepted again after there were too many files */
+#define READ_SIZE	 65536
+#define CLOSE_TIME	 2.0	      /* seconds for the other side to take a close frame */
+#define STRANGER_MESSAGE (128 * 1024) /* bytes in a message of who has not authenticated: a token fits */
+#define UNTAKEN_MAX	 4096 /* chunks that wait to be taken before nothing more is read: answers, mostly */
+#define UNTAKEN_STRANGER 64
+#define UNTAKEN_PONGS	 4096 /* bytes that wait before pings are no longer answered */
 
 enum conn_state {
 	CONN_HANDSHAKE, /* the HTTP request is being read */
@@ -33,24 +36,61 @@ enum conn_state {
 
 struct conn {
 	struct conn *prev, *next;
+	struct conn *older, *younger; /* of the strangers */
+	bool is_stranger;	      /* not authenticated yet */
+	ev_tstamp since;	      /* loop time of its coming */
 	enum conn_state state;
 	int fd;
 	ev_io io;
 	ev_timer deadline;
 	wslay_event_context_ptr ws;
 	struct buf in;	    /* bytes not yet parsed */
+	struct buf message; /* of several frames, or of one that has not come whole */
 	struct chunk **out; /* ring of chunks to be sent */
 	size_t out_cap, out_head, out_count, out_offset, out_bytes;
 	bool paused, parsing;
+	bool in_control_frame; /* the frame that is coming in is one */
 	struct client *client;
+	struct sockaddr_storage peer;
 	char address[INET6_ADDRSTRLEN + 8];
 };
 
 struct conn_limits conn_limits;
 static struct conn *all;
-static size_t count;
-static ev_io listener;
-static ev_timer listen_again;
+static struct conn *oldest_stranger, *youngest_stranger;
+static size_t count, strangers;
+static struct buf control_frames; /* of the connection that is being parsed */
+
+// ---- strangers: who has connected and not authenticated
+
+static void
+stranger_add(struct conn *c)
+{
+	c->is_stranger = true;
+	c->older = youngest_stranger;
+	*(youngest_stranger != NULL ? &youngest_stranger->younger : &oldest_stranger) = c;
+	youngest_stranger = c;
+	strangers++;
+}
+
+static void
+stranger_remove(struct conn *c)
+{
+	if (!c->is_stranger)
+		return;
+	*(c->older != NULL ? &c->older->younger : &oldest_stranger) = c->younger;
+	*(c->younger != NULL ? &c->younger->older : &youngest_stranger) = c->older;
+	c->is_stranger = false;
+	strangers--;
+}
+
+void
+conn_known(struct conn *c)
+{
+	stranger_remove(c);
+	ev_timer_stop(loop(), &c->deadline);
+	admit_room();
+}
 
 // ---- end of a connection
 
@@ -68,18 +108,42 @@ destroy(struct conn *c)
 		chunk_unref(c->out[c->out_head]);
 	free(c->out);
 	buf_clear(&c->in);
+	buf_clear(&c->message);
+	stranger_remove(c);
 	*(c->prev != NULL ? &c->prev->next : &all) = c->next;
 	if (c->next != NULL)
 		c->next->prev = c->prev;
-	free(c);
 	count--;
+	admit_gone(&c->peer);
+	free(c);
+}
+
+double
+conn_stranger_age(void)
+{
+	return oldest_stranger != NULL ? ev_now(loop()) - oldest_stranger->since : 0;
+}
+
+void
+conn_dismiss_stranger(void)
+{
+	log_info("connection-dismissed", "address=%s why=%s", oldest_stranger->address,
+	    log_quote("others wait who have not authenticated either"));
+	destroy(oldest_stranger);
+}
+
+/* Who asks and does not take the answers is not read from. */
+static bool
+is_glutted(const struct conn *c)
+{
+	return c->out_count > (c->is_stranger ? UNTAKEN_STRANGER : UNTAKEN_MAX);
 }
 
 static void
 watch(struct conn *c)
 {
-	int events =
-	    (c->paused || c->state == CONN_CLOSING ? 0 : EV_READ) | (c->out_count > 0 ? EV_WRITE : 0);
+	int events = (c->paused || is_glutted(c) || c->state == CONN_CLOSING ? 0 : EV_READ) |
+		     (c->out_count > 0 ? EV_WRITE : 0);
 
 	/* A closing connection is read from to see the other side go. */
 	if (c->state == CONN_CLOSING && c->out_count == 0)
@@ -235,16 +299,56 @@ on_ws_recv(wslay_event_context_ptr ws, uint8_t *p, size_t n, int flags, void *da
 	return (ssize_t)n;
 }
 
-/* Control frames (pong, close) that wslay makes: they join the queue, whole frames among whole frames. */
+/* Control frames (pong, close) that wslay makes, in pieces. */
 static ssize_t
 on_ws_send(wslay_event_context_ptr ws, const uint8_t *p, size_t n, int flags, void *data)
+{
+	(void)ws;
+	(void)flags;
+	(void)data;
+	buf_put(&control_frames, p, n);
+	return (ssize_t)n;
+}
+
+/* They join the queue, whole frames among whole frames. */
+static void
+send_control_frames(struct conn *c)
+{
+	wslay_event_send(c->ws);
+	/* Of pings that come before their pongs are taken, not all need one (RFC 6455, section 5.5.3). */
+	if (c->out_bytes < UNTAKEN_PONGS || wslay_event_get_close_sent(c->ws))
+		push(c, chunk_raw(buf_data(&control_frames), control_frames.len));
+	buf_clear(&control_frames);
+}
+
+static void
+on_ws_frame(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_start_arg *arg, void *data)
+{
+	struct conn *c = data;
+	uint64_t limit = c->is_stranger && conn_limits.max_message > STRANGER_MESSAGE
+			     ? STRANGER_MESSAGE
+			     : conn_limits.max_message;
+
+	(void)ws;
+	c->in_control_frame = wslay_is_ctrl_frame(arg->opcode);
+	if (arg->opcode == WSLAY_CONNECTION_CLOSE && arg->payload_length == 1)
+		conn_close(c, WSLAY_CODE_PROTOCOL_ERROR, ""); /* half a status: wslay lets it pass */
+	if (c->state != CONN_OPEN || c->in_control_frame)
+		return;
+	if (arg->opcode == WSLAY_TEXT_FRAME)
+		client_text(c->client);
+	else if (arg->payload_length > limit || c->message.len > limit - arg->payload_length)
+		conn_close(c, WSLAY_CODE_MESSAGE_TOO_BIG, "");
+}
+
+static void
+on_ws_bytes(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_chunk_arg *arg, void *data)
 {
 	struct conn *c = data;
 
 	(void)ws;
-	(void)flags;
-	push(c, chunk_raw(p, n));
-	return (ssize_t)n;
+	if (c->state == CONN_OPEN && !c->in_control_frame)
+		buf_put(&c->message, arg->data, arg->data_length);
 }
 
 static void
@@ -255,10 +359,8 @@ on_ws_message(wslay_event_context_ptr ws, const struct wslay_event_on_msg_recv_a
 	(void)ws;
 	if (c->state != CONN_OPEN || wslay_is_ctrl_frame(arg->opcode))
 		return;
-	if (arg->opcode == WSLAY_TEXT_FRAME)
-		client_text(c->client);
-	else
-		client_message(c->client, arg->msg, arg->msg_length);
+	client_message(c->client, buf_data(&c->message), c->message.len);
+	buf_clear(&c->message);
 }
 
 static bool
@@ -266,12 +368,19 @@ open_websocket(struct conn *c)
 {
 	static const struct wslay_event_callbacks callbacks = { .recv_callback = on_ws_recv,
 		.send_callback = on_ws_send,
+		.on_frame_recv_start_callback = on_ws_frame,
+		.on_frame_recv_chunk_callback = on_ws_bytes,
 		.on_msg_recv_callback = on_ws_message };
 
 	if (wslay_event_context_server_init(&c->ws, &callbacks, c) != 0)
 		return false;
-	wslay_event_config_set_max_recv_msg_length(c->ws, conn_limits.max_message);
+	/* Messages are put together here: wslay would take memory for what a header announces, and a piece
+	 * of it for each fragment. So its limit is of the frame alone. */
+	wslay_event_config_set_no_buffering(c->ws, 1);
+	wslay_event_config_set_max_recv_msg_length(c->ws, conn_limits.max_frame);
 	ev_timer_stop(loop(), &c->deadline);
+	ev_timer_set(&c->deadline, (double)conn_limits.auth_time, 0.);
+	ev_timer_start(loop(), &c->deadline);
 	c->state = CONN_OPEN;
 	c->client = client_new(c);
 	return true;
@@ -304,7 +413,7 @@ parse(struct conn *c)
 		conn_close(c, WSLAY_CODE_PROTOCOL_ERROR, "");
 	}
 	if (wslay_event_want_write(c->ws) && c->state == CONN_OPEN)
-		wslay_event_send(c->ws);
+		send_control_frames(c);
 	/* The other side's close was answered, or wslay has refused what came: the answer is queued. */
 	if (c->state == CONN_OPEN &&
 	    (wslay_event_get_close_received(c->ws) || wslay_event_get_close_sent(c->ws))) {
@@ -313,6 +422,8 @@ parse(struct conn *c)
 		c->client = NULL;
 	}
 	c->parsing = false;
+	if (c->in.len == 0)
+		buf_clear(&c->in); /* who is idle has no memory for what may come */
 }
 
 static void
@@ -322,14 +433,15 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 
 	(void)l;
 	if (events & EV_READ) {
-		ssize_t n = recv(c->fd, buf_room(&c->in, READ_SIZE), READ_SIZE, 0);
+		static uint8_t bytes[READ_SIZE];
+		ssize_t n = recv(c->fd, bytes, sizeof bytes, 0);
 
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 			destroy(c);
 			return;
 		}
 		if (n > 0 && c->state != CONN_CLOSING) {
-			buf_added(&c->in, (size_t)n);
+			buf_put(&c->in, bytes, (size_t)n);
 			parse(c);
 		}
 	}
@@ -362,9 +474,14 @@ conn_resume(struct conn *c)
 static void
 on_deadline(struct ev_loop *l, ev_timer *w, int events)
 {
+	struct conn *c = w->data;
+
 	(void)l;
 	(void)events;
-	destroy(w->data);
+	if (c->state == CONN_OPEN)
+		client_late(c->client);
+	else
+		destroy(c);
 }
 
 const char *
@@ -379,7 +496,13 @@ conn_count(void)
 	return count;
 }
 
-// ---- accept
+size_t
+conn_strangers(void)
+{
+	return strangers;
+}
+
+// ---- the beginning
 
 static void
 format_address(struct conn *c, const struct sockaddr_storage *addr)
@@ -401,7 +524,7 @@ format_address(struct conn *c, const struct sockaddr_storage *addr)
 	snprintf(c->address, sizeof c->address, "%s:%u", host, port);
 }
 
-static void
+void
 conn_new(int fd, const struct sockaddr_storage *addr)
 {
 	struct conn *c = xcalloc(1, sizeof *c);
@@ -409,7 +532,10 @@ conn_new(int fd, const struct sockaddr_storage *addr)
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	c->fd = fd;
+	c->since = ev_now(loop());
+	c->peer = *addr;
 	format_address(c, addr);
+	stranger_add(c);
 	c->next = all;
 	if (all != NULL)
 		all->prev = c;
@@ -421,56 +547,4 @@ conn_new(int fd, const struct sockaddr_storage *addr)
 	ev_timer_init(&c->deadline, on_deadline, (double)conn_limits.handshake_time, 0.);
 	c->deadline.data = c;
 	ev_timer_start(loop(), &c->deadline);
-}
-
-static void
-on_listen_again(struct ev_loop *l, ev_timer *w, int events)
-{
-	(void)w;
-	(void)events;
-	ev_io_start(l, &listener);
-}
-
-static void
-on_accept(struct ev_loop *l, ev_io *w, int events)
-{
-	(void)events;
-	for (int i = 0; i < ACCEPT_RUN; i++) {
-		struct sockaddr_storage addr;
-		socklen_t len = sizeof addr;
-		int fd = accept4(w->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd >= 0 && count < conn_limits.max_connections) {
-			conn_new(fd, &addr);
-			continue;
-		}
-		if (fd >= 0) {
-			log_warning("connection-refused", "why=%s", log_quote("too many connections"));
-			close(fd);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			/* The connection stays in the backlog; asking again at once would spin. */
-			log_warning("accept-delayed", "error=%s", log_quote(strerror(errno)));
-			ev_io_stop(l, w);
-			ev_timer_set(&listen_again, LISTEN_AGAIN, 0.);
-			ev_timer_start(l, &listen_again);
-		}
-		return;
-	}
-}
-
-void
-conn_listen(int fd)
-{
-	ev_init(&listen_again, on_listen_again);
-	ev_io_init(&listener, on_accept, fd, EV_READ);
-	ev_io_start(loop(), &listener);
-}
-
-void
-conn_stop_listening(void)
-{
-	ev_io_stop(loop(), &listener);
-	ev_timer_stop(loop(), &listen_again);
 }

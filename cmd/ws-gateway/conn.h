@@ -16,15 +16,21 @@ struct conn;
 struct client;
 
 struct conn_limits {
-	uint64_t max_message;	  /* bytes in one message from a client */
-	unsigned max_connections; /* of this process */
-	uint64_t handshake_time;  /* seconds to complete the upgrade */
+	uint64_t max_message;	 /* bytes in one message from a client */
+	uint64_t max_frame;	 /* bytes in one frame of it */
+	uint64_t handshake_time; /* seconds to complete the upgrade */
+	uint64_t auth_time;	 /* seconds to authenticate after that */
 };
 extern struct conn_limits conn_limits;
 
-/* Begins to accept on a listening socket, and stops for good. */
-void conn_listen(int fd);
-void conn_stop_listening(void);
+/* Takes over an accepted socket; admit_gone() tells of its end. */
+void conn_new(int fd, const struct sockaddr_storage *addr);
+/* Its client has authenticated: it may take its time, and send longer messages. */
+void conn_known(struct conn *c);
+/* Seconds since the coming of who has been here longest without authenticating. */
+double conn_stranger_age(void);
+/* Closes its connection; there is one. */
+void conn_dismiss_stranger(void);
 
 /* Queues a chunk and takes over the caller's reference. After a close it only drops it. */
 void conn_send(struct conn *c, struct chunk *chunk);
@@ -38,6 +44,8 @@ void conn_resume(struct conn *c);
 /* "address:port" of the other side; the connection's own. */
 const char *conn_address(const struct conn *c);
 size_t conn_count(void);
+/* How many of them have not authenticated. */
+size_t conn_strangers(void);
 /* Closes every connection with this status. */
 void conn_close_all(uint16_t status, const char *reason);
 

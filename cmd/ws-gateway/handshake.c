@@ -16,6 +16,7 @@ struct request {
 	bool in_value;
 	char path[16];
 	char key[VALUE_MAX], version[VALUE_MAX];
+	unsigned hosts;
 	bool upgrade_websocket, connection_upgrade, whole;
 };
 
@@ -48,14 +49,20 @@ has_token(const char *value, const char *word)
 static void
 header_done(struct request *r)
 {
+	size_t n = strlen(r->value);
+
+	while (n > 0 && strchr(" \t", r->value[n - 1]) != NULL)
+		r->value[--n] = '\0';
 	if (strcasecmp(r->field, "Upgrade") == 0)
 		r->upgrade_websocket |= has_token(r->value, "websocket");
 	else if (strcasecmp(r->field, "Connection") == 0)
 		r->connection_upgrade |= has_token(r->value, "upgrade");
 	else if (strcasecmp(r->field, "Sec-WebSocket-Key") == 0)
-		strcpy(r->key, r->value);
+		append(r->key, sizeof r->key, r->value, strlen(r->value)); /* twice: no sound key */
 	else if (strcasecmp(r->field, "Sec-WebSocket-Version") == 0)
-		strcpy(r->version, r->value);
+		append(r->version, sizeof r->version, r->value, strlen(r->value));
+	else if (strcasecmp(r->field, "Host") == 0)
+		r->hosts++;
 	r->field[0] = r->value[0] = '\0';
 	r->in_value = false;
 }
@@ -138,6 +145,8 @@ answer(const http_parser *parser, const struct request *r, struct buf *out)
 		return refuse(out, "426 Upgrade Required",
 		    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
 		    "Only version 13 of the websocket protocol is spoken\n");
+	if (r->hosts != 1)
+		return refuse(out, "400 Bad Request", "", "There must be one Host\n");
 	if (!key_is_sound(r->key))
 		return refuse(out, "400 Bad Request", "", "Sec-WebSocket-Key is missing or malformed\n");
 	strcpy(text, r->key);

@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "client.h"
 #include "conn.h"
 #include "exits.h"
@@ -23,10 +25,11 @@
 #include "xalloc.h"
 
 #define DRAIN_TIME 1.0 /* seconds for close frames to go out */
+#define FILES_OWN  32  /* that are no connections */
 
 static char *instance_id;
-static unsigned port, max_connections;
-static uint64_t client_buffer, max_message, cache_bytes, handshake_time;
+static unsigned port;
+static uint64_t client_buffer, cache_bytes;
 static int listening_socket = -1;
 
 static const struct option_def options[] = {
@@ -35,12 +38,20 @@ static const struct option_def options[] = {
 	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port on loopback, when started by hand", 0, 0 },
 	{ "client-buffer", "WS_GATEWAY_CLIENT_BUFFER", OPT_BYTES, &client_buffer, "64k",
 	    "bytes that may wait for one client", 0, 0 },
-	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &max_message, "64M",
+	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &conn_limits.max_message, "64M",
 	    "longest message of a client", 0, 0 },
-	{ "max-connections", "WS_GATEWAY_MAX_CONNECTIONS", OPT_UINT, &max_connections, "20000",
+	{ "max-frame", "WS_GATEWAY_MAX_FRAME", OPT_BYTES, &conn_limits.max_frame, "64M",
+	    "longest frame of a message", 0, 0 },
+	{ "max-connections", "WS_GATEWAY_MAX_CONNECTIONS", OPT_UINT, &admit_limits.connections, "20000",
 	    "connections of this process", 0, 0 },
-	{ "handshake-time", "WS_GATEWAY_HANDSHAKE_TIME", OPT_SECONDS, &handshake_time, "10",
+	{ "max-per-address", "WS_GATEWAY_MAX_PER_ADDRESS", OPT_UINT, &admit_limits.per_address, "0",
+	    "of them, from one address; 0: no limit", 0, 0 },
+	{ "max-unauthenticated", "WS_GATEWAY_MAX_UNAUTHENTICATED", OPT_UINT, &admit_limits.strangers, "4096",
+	    "of them, not authenticated yet", 0, 0 },
+	{ "handshake-time", "WS_GATEWAY_HANDSHAKE_TIME", OPT_SECONDS, &conn_limits.handshake_time, "10",
 	    "to complete the upgrade", 0, 0 },
+	{ "auth-time", "WS_GATEWAY_AUTH_TIME", OPT_SECONDS, &conn_limits.auth_time, "10",
+	    "to authenticate after that", 0, 0 },
 	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0,
 	    0 },
 	{ 0 },
@@ -82,10 +93,34 @@ listen_port(void)
 	return fd;
 }
 
+/* Each connection is a file. */
+static void
+raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < admit_limits.connections + FILES_OWN)
+		log_warning("file-limit", "variable=WS_GATEWAY_MAX_CONNECTIONS limit=%lu note=%s",
+		    (unsigned long)files.rlim_cur, log_quote("the system allows fewer files than that"));
+}
+
+static void
+check(bool to_print)
+{
+	(void)to_print;
+	if (admit_limits.connections == 0)
+		service_config_error("WS_GATEWAY_MAX_CONNECTIONS", "0 leaves room for nobody");
+	if (admit_limits.strangers == 0)
+		service_config_error("WS_GATEWAY_MAX_UNAUTHENTICATED", "0 leaves nobody in");
+}
+
 static int
 open_gateway(void)
 {
-	conn_limits = (struct conn_limits){ max_message, max_connections, handshake_time };
+	raise_file_limit();
 	stream_cache_bytes = cache_bytes;
 	listening_socket = listen_port();
 	upstream_open();
@@ -109,7 +144,7 @@ stop(void)
 	static double since;
 
 	if (listening_socket >= 0)
-		conn_stop_listening();
+		admit_stop();
 	clients_close_all("the service is stopping");
 	conn_close_all(1001, "going away");
 	since = ev_now(loop());
@@ -124,10 +159,10 @@ status(void)
 	size_t migrations, subscriptions = 0;
 
 	schema_migrations(&migrations);
-	return xasprintf(
-	    "\"connections\":%zu,\"clients\":%zu,\"subscriptions\":%zu,\"position\":%lu,\"migrations\":%zu",
-	    conn_count(), clients_count(&subscriptions), subscriptions, (unsigned long)stream_end(),
-	    migrations);
+	return xasprintf("\"connections\":%zu,\"unauthenticated\":%zu,\"clients\":%zu,\"subscriptions\":%zu,"
+			 "\"position\":%lu,\"migrations\":%zu",
+	    conn_count(), conn_strangers(), clients_count(&subscriptions), subscriptions,
+	    (unsigned long)stream_end(), migrations);
 }
 
 static const struct service ws_gateway = {
@@ -135,6 +170,7 @@ static const struct service ws_gateway = {
 	.summary = "Serves websocket clients: authentication, subscriptions, the stream both ways.",
 	.options = options,
 	.peers = { .handlers = (const struct handler[]){ { 0 } } },
+	.check = check,
 	.open = open_gateway,
 	.stop = stop,
 	.status = status,

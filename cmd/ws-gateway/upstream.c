@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "ask.h"
 #include "client.h"
 #include "conn.h"
@@ -90,7 +91,7 @@ on_schema_read(void *data, const Frame *f)
 	clients_pump();
 	if (!listening) {
 		listening = true;
-		conn_listen(gateway_port());
+		admit_listen(gateway_port());
 		service_ready("");
 	}
 }

@@ -1,0 +1,216 @@
+/*
+ * Who may enter, on the whole service with a real Postgres and two gateways: tokens, their end, keys that are
+ * rotated, client ids of others; and what a process that faces strangers holds.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sat_client.h"
+#include "suite.h"
+#include "testbed.h"
+
+#define OLD_KEY	 "a-secret-of-at-least-thirty-two-bytes"
+#define NEW_KEY	 "another-secret-of-thirty-two-bytes-or-more"
+#define ATTEMPTS 16 /* connections, of which each gateway gets some */
+
+static char key_variable[300];
+static struct test_service service = { .env = { "AUTH_MODE=secure", "AUTH_JWT_ALG=HS256",
+					   "AUTH_JWT_CLOCK_SKEW=1", "WEBSOCKET_GATEWAYS=2", key_variable,
+					   NULL } };
+
+/* The file of the keys is replaced as a whole. */
+static void
+write_keys(const char *text)
+{
+	test_shell("printf '%%s' '%s' > %s/keys.new && mv %s/keys.new %s/keys", text, service.dir,
+	    service.dir, service.dir);
+}
+
+static void
+set_up(void)
+{
+	test_postgres_start(&service, "fsync=off");
+	snprintf(key_variable, sizeof key_variable, "AUTH_JWT_KEY=@%s/keys", service.dir);
+	write_keys(OLD_KEY);
+	test_leyden_start(&service);
+}
+
+static void
+tear_down(void)
+{
+	ck_assert_int_eq(test_leyden_stop(&service), 0);
+	test_service_end(&service);
+}
+
+/* A token for the user; static. */
+static const char *
+token(const char *key, const char *user_id, const char *flags)
+{
+	return test_shell("AUTH_JWT_ALG=HS256 AUTH_JWT_KEY='%s' %s/auth-check gen-token %s %s", key, TEST_BIN,
+	    user_id, flags);
+}
+
+static struct sat_client *
+client(const char *id, const char *with_token)
+{
+	struct sat_client *c = sat_connect(service.port, id);
+
+	sat_auth(c, with_token);
+	return c;
+}
+
+static struct sat_client *
+client_in(const char *id, const char *with_token)
+{
+	struct sat_client *c = client(id, with_token);
+
+	sat_message_free(sat_await(c, SAT_AUTH_RESP));
+	return c;
+}
+
+static void
+await_error(struct sat_client *c, SatErrorResp__ErrorCode code)
+{
+	struct sat_message *m = sat_await(c, SAT_ERROR_RESP);
+
+	ck_assert_int_eq(((const SatErrorResp *)m->body)->error_type, code);
+	sat_message_free(m);
+	sat_await_close(c);
+	sat_free(c);
+}
+
+START_TEST(tokens_open_the_door)
+{
+	sat_free(client_in("honest", token(OLD_KEY, "ann", "")));
+	/* The client learns nothing of why; the log does. */
+	await_error(client("stranger", token(NEW_KEY, "ann", "")), SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED);
+	test_log_await(&service, "token refused: Invalid token signature");
+	await_error(client("late", token(OLD_KEY, "ann", "--exp 1000000000")),
+	    SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED);
+	test_log_await(&service, "token refused: Expired token");
+	await_error(client("unsigned", sat_token("ann")), SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED);
+	test_log_await(&service, "token refused: Signing algorithm mismatch");
+}
+END_TEST
+
+START_TEST(token_ends_its_session)
+{
+	struct sat_client *c = client_in("brief", token(OLD_KEY, "ann", "--ttl 1"));
+
+	await_error(c, SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED);
+	ck_assert(test_log_has(&service, "its token has expired"));
+	sat_free(client_in("brief", token(OLD_KEY, "ann", "")));
+}
+END_TEST
+
+#define JWK(k)	"{\"kty\":\"oct\",\"k\":\"" k "\"}"
+#define OLD_JWK JWK("YS1zZWNyZXQtb2YtYXQtbGVhc3QtdGhpcnR5LXR3by1ieXRlcw")
+#define NEW_JWK JWK("YW5vdGhlci1zZWNyZXQtb2YtdGhpcnR5LXR3by1ieXRlcy1vci1tb3Jl")
+
+/* The log tells how many keys were read: each set here has another number of them. */
+START_TEST(keys_are_rotated)
+{
+	pid_t gateway = test_tool_pid(&service, "ws-gateway", 0);
+	struct sat_client *stays = client_in("stays", token(OLD_KEY, "ann", ""));
+	SatPingReq ping = SAT_PING_REQ__INIT;
+
+	write_keys("{\"keys\":[" OLD_JWK "," NEW_JWK "]}");
+	test_tool_kill(&service, "auth-check", SIGHUP);
+	test_log_await(&service, "keys=2");
+	sat_free(client_in("by-old", token(OLD_KEY, "ann", "")));
+	sat_free(client_in("by-new", token(NEW_KEY, "ann", "")));
+	/* leyden passes on what it is told. */
+	write_keys("{\"keys\":[" NEW_JWK "," NEW_JWK "," NEW_JWK "]}");
+	kill(service.pid, SIGHUP);
+	test_log_await(&service, "keys=3");
+	sat_free(client_in("by-new", token(NEW_KEY, "ann", "")));
+	await_error(client("by-old", token(OLD_KEY, "ann", "")), SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED);
+	/* The file changes, and nobody says so. One that cannot work changes nothing. */
+	write_keys("short");
+	test_log_await(&service, "keys-kept");
+	sat_free(client_in("by-new", token(NEW_KEY, "ann", "")));
+	sat_send(stays, SAT_PING_REQ, &ping.base);
+	sat_message_free(sat_await(stays, SAT_PING_RESP));
+	sat_free(stays);
+	ck_assert_int_eq(test_tool_pid(&service, "ws-gateway", 0), gateway);
+	write_keys("{\"keys\":[" OLD_JWK "," OLD_JWK "," OLD_JWK "," OLD_JWK "]}");
+	test_log_await(&service, "keys=4");
+	sat_free(client_in("by-old", token(OLD_KEY, "ann", "")));
+}
+END_TEST
+
+START_TEST(client_ids_are_their_users)
+{
+	char mine[512], theirs[512];
+	struct sat_client *c;
+
+	snprintf(mine, sizeof mine, "%s", token(OLD_KEY, "ann", ""));
+	snprintf(theirs, sizeof theirs, "%s", token(OLD_KEY, "mallory", ""));
+	sat_free(client_in("anns", mine));
+	/* Whichever gateway is asked, and whether ann is here or not. */
+	for (int i = 0; i < ATTEMPTS; i++)
+		await_error(client("anns", theirs), SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST);
+	c = client_in("anns", mine);
+	await_error(client("anns", theirs), SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST);
+	sat_free(c);
+	test_log_await(&service, "its client id belongs to another user");
+}
+END_TEST
+
+START_TEST(client_ids_are_held_once)
+{
+	char mine[512];
+	struct sat_client *first, *others[ATTEMPTS];
+	SatPingReq ping = SAT_PING_REQ__INIT;
+
+	snprintf(mine, sizeof mine, "%s", token(OLD_KEY, "ann", ""));
+	first = client_in("one", mine);
+	for (int i = 0; i < ATTEMPTS; i++)
+		others[i] = client("one", mine);
+	for (int i = 0; i < ATTEMPTS; i++)
+		await_error(others[i], SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST);
+	sat_send(first, SAT_PING_REQ, &ping.base);
+	sat_message_free(sat_await(first, SAT_PING_RESP));
+	/* Who waits while the first goes gets in. */
+	others[0] = client("one", mine);
+	sat_free(first);
+	sat_message_free(sat_await(others[0], SAT_AUTH_RESP));
+	sat_free(others[0]);
+}
+END_TEST
+
+/* The examples of the manual, in one shell. */
+START_TEST(manual_works)
+{
+	ck_assert_str_eq(
+	    test_shell(
+		"bin=$(cd %s && pwd) && sed -n '/^.Sh EXAMPLES/,/^.Sh SEE/s/^\\$ //p' man/auth-check.8 "
+		"> %s/examples && cd %s && echo > new.pem && echo > old.pem && "
+		"PATH=$bin:$PATH sh -e examples > out 2>&1; "
+		"echo $? $(grep -c '^user_id: alice' out) $(grep -c '^[a-z]*,ey.*,20' tokens.csv)",
+		TEST_BIN, service.dir, service.dir),
+	    "0 2 2");
+}
+END_TEST
+
+/* Where the service is built with sanitizers, what they find stands in its log. */
+START_TEST(sanitizers_have_found_nothing)
+{
+	ck_assert(!test_log_has(&service, "runtime error"));
+	ck_assert(!test_log_has(&service, "Sanitizer"));
+}
+END_TEST
+
+int
+main(int argc, char **argv)
+{
+	const TTest *const tests[] = { tokens_open_the_door, token_ends_its_session, keys_are_rotated,
+		client_ids_are_their_users, client_ids_are_held_once, manual_works,
+		sanitizers_have_found_nothing };
+
+	return suite_run(
+	    &(struct suite_tests){ "auth", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
+	    argv);
+}
