@@ -148,7 +148,16 @@ test-programs: $(BUILD)/tests/converge/converge
 $(BUILD)/tests/converge/converge: $(CONVERGE) $(SUPPORT) $(BUILD)/libleyden.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
 
-.PHONY: chaos converge
+# Exactness: SUBSCRIPTIONS that begin at random moments; EPOCH moves the transaction ids.
+test-programs: $(BUILD)/tests/exact/exact
+$(BUILD)/tests/exact/exact: $(BUILD)/tests/exact/exact.o $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_common)
+
+.PHONY: chaos converge exact
+exact: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@$(BUILD)/tests/exact/exact $(or $(SUBSCRIPTIONS),2000) $(or $(SEED),1) $(EPOCH)
+
 converge: deps
 	@$(MAKE) --no-print-directory compile test-programs
 	@$(BUILD)/tests/converge/converge $(or $(SEEDS),1000) $(FIRST)
@@ -180,7 +189,7 @@ uninstall:
 
 # ---- watching over the code
 
-C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/converge/*.[ch] tests/bench/*.c)
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/converge/*.[ch] tests/exact/*.c tests/bench/*.c)
 
 .PHONY: lint check-asan docker-build
 lint:

@@ -118,6 +118,10 @@ on_tick(struct ev_loop *l, ev_timer *w, int events)
 	SatPingReq ping = SAT_PING_REQ__INIT;
 
 	(void)events;
+	if (conn_untaken_for(c->conn) > (double)conn_limits.stall_time) {
+		client_close(c, "does not read what it is sent");
+		return;
+	}
 	if (ev_now(l) - c->heard < PING_EVERY)
 		return;
 	if (c->state != CLIENT_IN)

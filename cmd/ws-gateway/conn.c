@@ -48,6 +48,7 @@ struct conn {
 	struct buf message; /* of several frames, or of one that has not come whole */
 	struct chunk **out; /* ring of chunks to be sent */
 	size_t out_cap, out_head, out_count, out_offset, out_bytes;
+	ev_tstamp untaken_since; /* loop time since which the kernel has taken nothing of that */
 	bool paused, parsing;
 	bool in_control_frame; /* the frame that is coming in is one */
 	struct client *client;
@@ -173,6 +174,8 @@ push(struct conn *c, struct chunk *chunk)
 		c->out_cap = cap;
 		c->out_head = 0;
 	}
+	if (c->out_count == 0)
+		c->untaken_since = ev_now(loop());
 	c->out[(c->out_head + c->out_count++) % c->out_cap] = chunk;
 	c->out_bytes += chunk->len;
 	watch(c);
@@ -191,6 +194,12 @@ size_t
 conn_pending(const struct conn *c)
 {
 	return c->out_bytes;
+}
+
+double
+conn_untaken_for(const struct conn *c)
+{
+	return c->out_count > 0 ? ev_now(loop()) - c->untaken_since : 0.;
 }
 
 static void
@@ -231,6 +240,7 @@ flush(struct conn *c)
 		n = writev(c->fd, iov, n_iov);
 		if (n >= 0) {
 			sent(c, (size_t)n);
+			c->untaken_since = ev_now(loop());
 			continue;
 		}
 		if (errno == EINTR)

@@ -20,6 +20,7 @@ struct conn_limits {
 	uint64_t max_frame;	 /* bytes in one frame of it */
 	uint64_t handshake_time; /* seconds to complete the upgrade */
 	uint64_t auth_time;	 /* seconds to authenticate after that */
+	uint64_t stall_time;	 /* seconds without taking anything of what waits for it */
 };
 extern struct conn_limits conn_limits;
 
@@ -36,6 +37,8 @@ void conn_dismiss_stranger(void);
 void conn_send(struct conn *c, struct chunk *chunk);
 /* Bytes queued that the kernel has not taken. */
 size_t conn_pending(const struct conn *c);
+/* Seconds for which it has taken nothing of them; 0: nothing is queued. */
+double conn_untaken_for(const struct conn *c);
 /* Sends a close frame (0: without a status) once the queue is out, then closes the socket. */
 void conn_close(struct conn *c, uint16_t status, const char *reason);
 /* Stops and starts reading from the socket. */

@@ -52,6 +52,8 @@ static const struct option_def options[] = {
 	    "to complete the upgrade", 0, 0 },
 	{ "auth-time", "WS_GATEWAY_AUTH_TIME", OPT_SECONDS, &conn_limits.auth_time, "10",
 	    "to authenticate after that", 0, 0 },
+	{ "stall-time", "WS_GATEWAY_STALL_TIME", OPT_SECONDS, &conn_limits.stall_time, "60",
+	    "until a client that does not read is disconnected", 0, 0 },
 	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0,
 	    0 },
 	{ 0 },

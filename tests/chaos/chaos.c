@@ -65,6 +65,7 @@ set_up(void)
 	    "SELECT electric.migration_version('1');"
 	    "CALL electric.electrify('pg_items'); CALL electric.electrify('pg_heads');"
 	    "CALL electric.electrify('cl_items'); CALL electric.electrify('cl_heads')");
+	test_schema_await(&service);
 	for (unsigned w = 0; w < WRITERS; w++)
 		writers[w] = writer_start(&service, w);
 	for (unsigned i = 0; i < CLIENTS; i++)

@@ -215,16 +215,10 @@ postgres_rows(const struct table *t)
 static void
 new_tables(unsigned number)
 {
-	struct sat_client *c = sat_connect(service.port, "schema");
-
 	schema_make(&schema, number);
 	if (!run_sql(schema_sql(&schema, number)))
 		test_fail("%s\n%s", PQerrorMessage(conn), schema_sql(&schema, number));
-	sat_login(c, "schema");
-	sat_start(c, NULL, 0);
-	while (sat_relation_named(c, schema.tables[schema.n_tables - 1].name) == NULL)
-		sat_message_free(sat_await(c, SAT_RELATION));
-	sat_free(c);
+	test_schema_await(&service);
 }
 
 /* Children before parents. */

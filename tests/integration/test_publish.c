@@ -218,11 +218,19 @@ END_TEST
  */
 START_TEST(a_promoted_standby_takes_over)
 {
+	static const char *const row[] = { "promoted", "v" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "parents", .row = row };
+	struct sat_client *other;
 	char before[24];
 
 	snprintf(before, sizeof before, "%s", test_sql(&service, "SELECT count(*) FROM parents"));
 	test_shell("scripts/postgres failover %s/pg 2>&1 && echo", service.dir);
-	write_parent("promoted", "v");
+	other = sat_connect(service.port, "of the standby");
+	sat_login(other, "ann");
+	sat_start(other, NULL, 0);
+	sat_message_free(sat_await(other, SAT_RELATION));
+	sat_message_free(sat_await(other, SAT_RELATION));
+	sat_write(other, ++written, &op, 1);
 	test_sql_await(&service, "v", "SELECT v FROM parents WHERE id = 'promoted'");
 	test_sql_await(&service, "t", "SELECT count(*) = %s + 1 FROM parents", before);
 	ck_assert_str_eq(test_sql(&service, "SELECT count(*) FROM electric.rejected_writes"), "0");

@@ -388,3 +388,16 @@ test_sql_await(const struct test_service *s, const char *wanted, const char *fmt
 	fprintf(stderr, "%s gives \"%s\", not \"%s\"\n", sql, value, wanted);
 	fail_with_log(s, "the value did not come");
 }
+
+void
+test_schema_await(const struct test_service *s)
+{
+	char n[16];
+
+	snprintf(n, sizeof n, "%s", test_sql(s, "SELECT count(*) FROM electric.migration_versions"));
+	test_shell_await("",
+	    "for i in %s/run/ws-gateway-*; do " TEST_BIN "/ws-gateway --run-dir %s/run --number "
+	    "$(basename ${i##*-} .sock) --status --json | "
+	    "grep -q '\"migrations\":%s[,}]' || echo; done | tr '\\n' x",
+	    s->dir, s->dir, n);
+}

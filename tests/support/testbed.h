@@ -40,6 +40,8 @@ pid_t test_tool_kill(struct test_service *s, const char *tool, int signal);
 bool test_log_has(const struct test_service *s, const char *text);
 /* Awaits it. */
 void test_log_await(const struct test_service *s, const char *text);
+/* Awaits that every gateway knows all migrations of Postgres: clients may ask for the tables. */
+void test_schema_await(const struct test_service *s);
 /* Ends and removes everything. */
 void test_service_end(struct test_service *s);
 
