@@ -6,7 +6,7 @@ TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
 	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libpg-query-dev \
-	libmicrohttpd-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
+	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
 	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
 
 BUILD   ?= build
@@ -30,9 +30,9 @@ LIBS_pg-ingest   := -lpq -lpg_query -lxxhash
 LIBS_pg-snapshot := -lpq
 LIBS_pg-publish  := -lpq -lssl -lcrypto
 LIBS_log-store   := -llmdb -lxxhash
-LIBS_ws-gateway  := -lwslay -lhttp_parser -lcrypto
+LIBS_ws-gateway  := -lwslay -lhttp_parser -lssl -lcrypto
 LIBS_auth-check  := -ljwt -lcrypto
-LIBS_http-api    := -lmicrohttpd -lzip -lcrypto
+LIBS_http-api    := -lmicrohttpd -lgnutls -lzip -lcrypto
 
 GEN      := $(BUILD)/gen/satellite.pb-c.c $(BUILD)/gen/pipeline.pb-c.c
 GEN_H    := $(GEN:.c=.h)
@@ -132,7 +132,7 @@ $(BUILD)/tests/%.o: tests/%.c $(GEN_H)
 
 .SECONDEXPANSION:
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(UNDER_$$(notdir $$*)) $(SUPPORT) $(BUILD)/libleyden.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lcrypto $(LIBS_common)
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lssl -lcrypto $(LIBS_common)
 
 # Chaos: KILLS of tools, Postgres and sockets; SEED repeats a run.
 CHAOS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/chaos/*.c))
@@ -166,7 +166,7 @@ FUZZ_MAIN    ?= $(BUILD)/tests/fuzz/slice.o
 # The objects of the tools that a target looks at.
 UNDER_fuzz_jwt       := $(addprefix $(BUILD)/cmd/auth-check/,jwt.o signature.o keys.o base64.o)
 UNDER_fuzz_handshake := $(BUILD)/cmd/ws-gateway/handshake.o
-UNDER_fuzz_frames    := $(addprefix $(BUILD)/cmd/ws-gateway/,conn.o chunk.o handshake.o)
+UNDER_fuzz_frames    := $(addprefix $(BUILD)/cmd/ws-gateway/,conn.o chunk.o handshake.o wire.o)
 UNDER_fuzz_satellite := $(BUILD)/cmd/ws-gateway/version.o
 UNDER_fuzz_pgoutput  := $(BUILD)/cmd/pg-ingest/pgoutput.o
 UNDER_fuzz_publisher := $(addprefix $(BUILD)/cmd/pg-publish/,incoming.o literal.o transaction.o)
