@@ -6,7 +6,7 @@ TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
 	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libpg-query-dev \
-	libmicrohttpd-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
+	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
 	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
 
 BUILD   ?= build
@@ -30,9 +30,9 @@ LIBS_pg-ingest   := -lpq -lpg_query -lxxhash
 LIBS_pg-snapshot := -lpq
 LIBS_pg-publish  := -lpq -lssl -lcrypto
 LIBS_log-store   := -llmdb -lxxhash
-LIBS_ws-gateway  := -lwslay -lhttp_parser -lcrypto
+LIBS_ws-gateway  := -lwslay -lhttp_parser -lssl -lcrypto
 LIBS_auth-check  := -ljwt -lcrypto
-LIBS_http-api    := -lmicrohttpd -lzip -lcrypto
+LIBS_http-api    := -lmicrohttpd -lgnutls -lzip -lcrypto
 
 GEN      := $(BUILD)/gen/satellite.pb-c.c $(BUILD)/gen/pipeline.pb-c.c
 GEN_H    := $(GEN:.c=.h)
@@ -108,7 +108,7 @@ stop_dev_env:
 	@scripts/dev_env stop
 
 clean:
-	rm -rf $(BUILD) build-asan
+	rm -rf $(BUILD) build-asan build-fuzz
 
 # ---- tests: each tests/unit/test_*.c and tests/integration/test_*.c is a program
 
@@ -132,7 +132,7 @@ $(BUILD)/tests/%.o: tests/%.c $(GEN_H)
 
 .SECONDEXPANSION:
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(UNDER_$$(notdir $$*)) $(SUPPORT) $(BUILD)/libleyden.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lcrypto $(LIBS_common)
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lssl -lcrypto $(LIBS_common)
 
 # Chaos: KILLS of tools, Postgres and sockets; SEED repeats a run.
 CHAOS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/chaos/*.c))
@@ -166,6 +166,34 @@ chaos: deps
 	@$(MAKE) --no-print-directory compile test-programs
 	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(SEED)
 
+# Fuzz targets: each tests/fuzz/NAME.c but slice.c, which runs a target on its seeds and changes of them, the same each
+# time. make fuzz builds them with clang for as long as SECONDS or RUNS say; FUZZ names one.
+FUZZ_TARGETS := $(filter-out slice,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+FUZZERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
+FUZZ_MAIN    ?= $(BUILD)/tests/fuzz/slice.o
+
+# The objects of the tools that a target looks at.
+UNDER_fuzz_jwt       := $(addprefix $(BUILD)/cmd/auth-check/,jwt.o signature.o keys.o base64.o)
+UNDER_fuzz_handshake := $(BUILD)/cmd/ws-gateway/handshake.o
+UNDER_fuzz_frames    := $(addprefix $(BUILD)/cmd/ws-gateway/,conn.o chunk.o handshake.o wire.o)
+UNDER_fuzz_satellite := $(BUILD)/cmd/ws-gateway/version.o
+UNDER_fuzz_pgoutput  := $(BUILD)/cmd/pg-ingest/pgoutput.o
+UNDER_fuzz_publisher := $(addprefix $(BUILD)/cmd/pg-publish/,incoming.o literal.o transaction.o)
+
+test-programs fuzz-programs: $(FUZZERS)
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $$(UNDER_fuzz_%) $(BUILD)/tests/fuzz/slice.o $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $(filter-out %/slice.o,$^) $(FUZZ_MAIN) -lwslay -lhttp_parser -ljwt -lssl -lcrypto $(LIBS_common)
+
+.PHONY: fuzz fuzz-programs
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang FUZZ_MAIN=-fsanitize=fuzzer \
+		SAN='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer' fuzz-programs
+	@for f in $(or $(FUZZ),$(FUZZ_TARGETS)); do echo "== $$f"; mkdir -p build-fuzz/corpus/$$f; \
+		build-fuzz/tests/fuzz/$$f -max_len=4096 -artifact_prefix=build-fuzz/$$f- -print_final_stats=1 \
+		$(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60)) \
+		build-fuzz/corpus/$$f tests/fuzz/corpus/$$f 2>build-fuzz/$$f.log || { tail -n 40 build-fuzz/$$f.log; exit 1; }; \
+		grep -E '^(Done|stat::number_of_executed_units)' build-fuzz/$$f.log; done
+
 # Benchmarks: every tests/bench/*.sh in turn, or the one that BENCH names. Each prints ratios of one run.
 BENCHES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
@@ -189,7 +217,7 @@ uninstall:
 
 # ---- watching over the code
 
-C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/unit/*.c tests/integration/*.c tests/support/*.[ch] tests/chaos/*.[ch] tests/converge/*.[ch] tests/exact/*.c tests/bench/*.c)
+C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/*/*.[ch])
 
 .PHONY: lint check-asan docker-build
 lint:

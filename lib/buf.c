@@ -21,7 +21,7 @@ buf_clear(struct buf *b)
 uint8_t *
 buf_data(const struct buf *b)
 {
-	return b->mem + b->start;
+	return b->mem != NULL ? b->mem + b->start : NULL;
 }
 
 uint8_t *

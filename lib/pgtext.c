@@ -164,6 +164,16 @@ days_from_civil(int64_t y, unsigned m, unsigned d)
 	return era * 146097 + (int64_t)(of_era * 365 + of_era / 4 - of_era / 100 + of_year) - 719468;
 }
 
+/* Is the text's beginning of this form, in which 0 is any digit? */
+static bool
+has_form(const char *text, const char *form)
+{
+	for (; *form != '\0'; text++, form++)
+		if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
+			return false;
+	return true;
+}
+
 bool
 pgtext_timestamp_ms(const char *text, size_t n, int64_t *ms)
 {
@@ -175,7 +185,9 @@ pgtext_timestamp_ms(const char *text, size_t n, int64_t *ms)
 		return false;
 	memcpy(copy, text, n);
 	copy[n] = '\0';
-	if (sscanf(copy, "%4u-%2u-%2u %2u:%2u:%2u%n", &year, &month, &day, &hour, &minute, &second, &used) !=
+	/* sscanf() alone would take signs and blanks. */
+	if (!has_form(copy, "0000-00-00 00:00:00") ||
+	    sscanf(copy, "%4u-%2u-%2u %2u:%2u:%2u%n", &year, &month, &day, &hour, &minute, &second, &used) !=
 		6 ||
 	    used == 0 || month < 1 || month > 12 || day < 1 || day > 31)
 		return false;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "certificate.h"
 #include "log.h"
 #include "peer.h"
 #include "xalloc.h"
@@ -222,17 +223,23 @@ name_of(int fd)
 }
 
 char *
-http_open(int fd, const char *address, unsigned port)
+http_open(int fd, const char *address, unsigned port, bool tls)
 {
 	const union MHD_DaemonInfo *info;
+	const struct MHD_OptionItem with_tls[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)CERTIFICATE_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)certificate_retrieve },
+		{ MHD_OPTION_END, 0, NULL },
+	};
 
 	if (fd < 0)
 		fd = listen_on(address, port);
 	if (fd >= 0)
-		daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-		    on_request, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-		    NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-		    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+		daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0),
+		    0, NULL, NULL, on_request, NULL, MHD_OPTION_ARRAY, tls ? with_tls : with_tls + 2,
+		    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+		    (unsigned)IDLE_SECONDS, MHD_OPTION_END);
 	if (daemon_ == NULL || (info = MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD)) == NULL)
 		return NULL;
 	ev_io_init(&io, on_io, info->epoll_fd, EV_READ);

@@ -2,13 +2,16 @@
 #ifndef HTTP_API_HTTP_H
 #define HTTP_API_HTTP_H
 
+#include <stdbool.h>
+
 #include "buf.h"
 
 struct request;
 
-/* Opens the server on this listening socket, or on address and port. "ADDRESS:PORT", allocated; NULL with a
+/* Opens the server on this listening socket, or on address and port; inside TLS when there is a certificate
+ * (certificate.h) and `tls` says so. "ADDRESS:PORT", allocated; NULL with a
  * line. */
-char *http_open(int fd, const char *address, unsigned port);
+char *http_open(int fd, const char *address, unsigned port, bool tls);
 /* Ends the server. Every request must have been answered. */
 void http_close(void);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "certificate.h"
 #include "exits.h"
 #include "http.h"
 #include "log.h"
@@ -17,11 +18,14 @@
 #define DATABASES_MAX 16
 
 static unsigned port, databases;
-static char *address;
+static char *address, *tls_chain, *tls_key;
 
 static const struct option_def options[] = {
 	{ "port", "HTTP_API_PORT", OPT_PORT, &port, "5050", "port to listen on", 0, 0 },
 	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, "::", "address to listen on", 0, 0 },
+	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
+	    "PEM file of the certificate chain: https:// instead of http://", 0, 0 },
+	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
 	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
 	{ 0 },
 };
@@ -29,10 +33,33 @@ static const struct option_def options[] = {
 static void
 check(bool to_print)
 {
+	const char *error;
+
 	(void)to_print;
 	if (databases < 1 || databases > DATABASES_MAX)
 		service_config_error(
 		    "LEYDEN_DATABASES", "not a number from 1 to %d: %u", DATABASES_MAX, databases);
+	if ((tls_chain == NULL) != (tls_key == NULL))
+		service_config_error(tls_chain == NULL ? "LISTEN_TLS_CERT" : "LISTEN_TLS_KEY",
+		    "is not set, and the other of the two is");
+	error = tls_chain != NULL ? certificate_read(tls_chain, tls_key) : NULL;
+	if (error != NULL)
+		service_config_error("LISTEN_TLS_CERT", "%s", error);
+}
+
+/* A certificate that has been renewed is for the connections that come. */
+static void
+reload(void)
+{
+	const char *error;
+
+	if (tls_chain == NULL)
+		return;
+	error = certificate_read(tls_chain, tls_key);
+	if (error != NULL)
+		log_error("certificate-kept", "variable=LISTEN_TLS_CERT error=%s", log_quote(error));
+	else
+		log_info("certificate-read", "file=%s", log_quote(tls_chain));
 }
 
 static int
@@ -41,7 +68,7 @@ begin(void)
 	char *name, *details;
 
 	upstream_open(databases, api_schema_came);
-	name = http_open(service_inherited_port(), address, port);
+	name = http_open(service_inherited_port(), address, port, tls_chain != NULL);
 	if (name == NULL)
 		service_config_error(
 		    "HTTP_API_PORT", "cannot listen on port %u of %s: %s", port, address, strerror(errno));
@@ -72,6 +99,7 @@ main(int argc, char **argv)
 		.check = check,
 		.open = begin,
 		.stop = stop,
+		.reload = reload,
 		.status = api_connectors,
 	};
 

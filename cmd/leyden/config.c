@@ -22,6 +22,7 @@
 static char *publisher_host, *write_mode, *storage_file, *instance_id;
 static char *auth_mode, *auth_alg, *auth_key, *auth_is_base64, *auth_namespace, *auth_iss, *auth_aud,
     *auth_skew;
+static char *tls_chain, *tls_key;
 static unsigned publisher_port;
 
 struct config config = { .gateways = UINT_MAX, .notify_fd = UINT_MAX };
@@ -58,6 +59,9 @@ const struct option_def config_options[] = {
 	    0, 0 },
 	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &config.listen_address, NULL,
 	    "address to listen on, all when unset", 0, 0 },
+	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
+	    "PEM file of the certificate chain: wss:// and https:// alone", 0, 0 },
+	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
 	{ "websocket-gateways", "WEBSOCKET_GATEWAYS", OPT_UINT, &config.gateways, NULL,
 	    "ws-gateway processes, as many as cores when unset", 0, 0 },
 	{ "libexec", "LEYDEN_LIBEXEC", OPT_STRING, &config.libexec, NULL,

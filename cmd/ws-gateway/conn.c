@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 #include <wslay/wslay.h>
 
 #include "admit.h"
@@ -19,6 +18,7 @@
 #include "handshake.h"
 #include "log.h"
 #include "peer.h"
+#include "wire.h"
 #include "xalloc.h"
 
 #define READ_SIZE	 65536
@@ -40,7 +40,7 @@ struct conn {
 	bool is_stranger;	      /* not authenticated yet */
 	ev_tstamp since;	      /* loop time of its coming */
 	enum conn_state state;
-	int fd;
+	struct wire wire;
 	ev_io io;
 	ev_timer deadline;
 	wslay_event_context_ptr ws;
@@ -102,7 +102,7 @@ destroy(struct conn *c)
 		client_closed(c->client);
 	ev_io_stop(loop(), &c->io);
 	ev_timer_stop(loop(), &c->deadline);
-	close(c->fd);
+	wire_close(&c->wire);
 	if (c->ws != NULL)
 		wslay_event_context_free(c->ws);
 	for (; c->out_count > 0; c->out_count--, c->out_head = (c->out_head + 1) % c->out_cap)
@@ -144,16 +144,18 @@ static void
 watch(struct conn *c)
 {
 	int events = (c->paused || is_glutted(c) || c->state == CONN_CLOSING ? 0 : EV_READ) |
-		     (c->out_count > 0 ? EV_WRITE : 0);
+		     (c->out_count > 0 || c->wire.wants_write ? EV_WRITE : 0);
 
 	/* A closing connection is read from to see the other side go. */
 	if (c->state == CONN_CLOSING && c->out_count == 0)
 		events = EV_READ;
+	if ((events & EV_READ) && wire_pending(&c->wire))
+		ev_feed_event(loop(), &c->io, EV_READ);
 	if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
 		return;
 	ev_io_stop(loop(), &c->io);
 	if (events != 0) {
-		ev_io_set(&c->io, c->fd, events);
+		ev_io_set(&c->io, c->wire.fd, events);
 		ev_io_start(loop(), &c->io);
 	}
 }
@@ -237,7 +239,7 @@ flush(struct conn *c)
 
 			iov[n_iov++] = (struct iovec){ chunk->data + offset, chunk->len - offset };
 		}
-		n = writev(c->fd, iov, n_iov);
+		n = wire_write(&c->wire, iov, n_iov);
 		if (n >= 0) {
 			sent(c, (size_t)n);
 			c->untaken_since = ev_now(loop());
@@ -442,9 +444,9 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 	struct conn *c = w->data;
 
 	(void)l;
-	if (events & EV_READ) {
+	if ((events & EV_READ) || c->wire.wants_write) {
 		static uint8_t bytes[READ_SIZE];
-		ssize_t n = recv(c->fd, bytes, sizeof bytes, 0);
+		ssize_t n = wire_read(&c->wire, bytes, sizeof bytes);
 
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 			destroy(c);
@@ -458,7 +460,7 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 	if (!flush(c))
 		return;
 	if (c->state == CONN_CLOSING && c->out_count == 0)
-		shutdown(c->fd, SHUT_WR);
+		wire_shutdown(&c->wire);
 	watch(c);
 	if (c->client != NULL && c->state == CONN_OPEN)
 		client_writable(c->client);
@@ -541,7 +543,7 @@ conn_new(int fd, const struct sockaddr_storage *addr)
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	c->fd = fd;
+	wire_open(&c->wire, fd);
 	c->since = ev_now(loop());
 	c->peer = *addr;
 	format_address(c, addr);

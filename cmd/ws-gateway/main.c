@@ -22,12 +22,13 @@
 #include "service.h"
 #include "stream.h"
 #include "upstream.h"
+#include "wire.h"
 #include "xalloc.h"
 
 #define DRAIN_TIME 1.0 /* seconds for close frames to go out */
 #define FILES_OWN  32  /* that are no connections */
 
-static char *instance_id;
+static char *instance_id, *tls_chain, *tls_key;
 static unsigned port;
 static uint64_t client_buffer, cache_bytes;
 static int listening_socket = -1;
@@ -36,6 +37,9 @@ static const struct option_def options[] = {
 	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0,
 	    0 },
 	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port on loopback, when started by hand", 0, 0 },
+	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
+	    "PEM file of the certificate chain: wss:// instead of ws://", 0, 0 },
+	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
 	{ "client-buffer", "WS_GATEWAY_CLIENT_BUFFER", OPT_BYTES, &client_buffer, "64k",
 	    "bytes that may wait for one client", 0, 0 },
 	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &conn_limits.max_message, "64M",
@@ -112,11 +116,34 @@ raise_file_limit(void)
 static void
 check(bool to_print)
 {
+	const char *error;
+
 	(void)to_print;
 	if (admit_limits.connections == 0)
 		service_config_error("WS_GATEWAY_MAX_CONNECTIONS", "0 leaves room for nobody");
 	if (admit_limits.strangers == 0)
 		service_config_error("WS_GATEWAY_MAX_UNAUTHENTICATED", "0 leaves nobody in");
+	if ((tls_chain == NULL) != (tls_key == NULL))
+		service_config_error(tls_chain == NULL ? "LISTEN_TLS_CERT" : "LISTEN_TLS_KEY",
+		    "is not set, and the other of the two is");
+	error = tls_chain != NULL ? wire_certificate(tls_chain, tls_key) : NULL;
+	if (error != NULL)
+		service_config_error("LISTEN_TLS_CERT", "%s", error);
+}
+
+/* A certificate that has been renewed is for the connections that come. */
+static void
+reload(void)
+{
+	const char *error;
+
+	if (tls_chain == NULL)
+		return;
+	error = wire_certificate(tls_chain, tls_key);
+	if (error != NULL)
+		log_error("certificate-kept", "variable=LISTEN_TLS_CERT error=%s", log_quote(error));
+	else
+		log_info("certificate-read", "file=%s", log_quote(tls_chain));
 }
 
 static int
@@ -175,6 +202,7 @@ static const struct service ws_gateway = {
 	.check = check,
 	.open = open_gateway,
 	.stop = stop,
+	.reload = reload,
 	.status = status,
 };
 

@@ -107,8 +107,8 @@ test_postgres_again(struct test_service *s)
 
 // ---- leyden
 
-static void
-start_leyden(struct test_service *s)
+void
+test_leyden_begin(struct test_service *s)
 {
 	char env[8][600], *envp[32];
 	int n = 0, log;
@@ -230,7 +230,7 @@ test_leyden_start(struct test_service *s)
 	size_t before = strlen(text);
 
 	free(text);
-	start_leyden(s);
+	test_leyden_begin(s);
 	for (int i = 0; i < AWAIT_SECONDS * 1000000000.0 / STEP_NS; i++) {
 		int status;
 
@@ -264,7 +264,7 @@ await_end(struct test_service *s)
 int
 test_leyden_run(struct test_service *s)
 {
-	start_leyden(s);
+	test_leyden_begin(s);
 	return await_end(s);
 }
 

@@ -28,6 +28,8 @@ void test_postgres_stop(struct test_service *s, const char *mode); /* "fast" or 
 void test_postgres_again(struct test_service *s);
 /* Starts leyden and awaits its ready line. */
 void test_leyden_start(struct test_service *s);
+/* Starts it, and awaits nothing. */
+void test_leyden_begin(struct test_service *s);
 /* Starts it and awaits its end: the exit code. */
 int test_leyden_run(struct test_service *s);
 /* SIGTERM, and awaits its end: the exit code. */

@@ -126,6 +126,8 @@ START_TEST(timestamps)
 	ck_assert_int_eq(timestamp("2023-06-06 00:00:00.1+02"), -1);
 	ck_assert_int_eq(timestamp("2023-13-06 00:00:00+00"), -1);
 	ck_assert_int_eq(timestamp("infinity"), -1);
+	ck_assert_int_eq(timestamp("-044-01-15 00:00:00+00"), -1);
+	ck_assert_int_eq(timestamp("2023-06-06 00:00: 0+00"), -1);
 	ck_assert_int_eq(timestamp(""), -1);
 }
 END_TEST
