@@ -51,7 +51,7 @@ SQL := $(sort $(wildcard cmd/pg-ingest/sql/*.sql))
 $(BUILD)/gen/schema_sql.c: $(SQL)
 	@mkdir -p $(@D)
 	@awk 'BEGIN { print "extern const char schema_sql[];\nconst char schema_sql[] =" } \
-	     { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); print "\"" $$0 "\\n\"" } END { print ";" }' $(SQL) > $@
+	     { gsub(/\\/, "&&"); gsub(/"/, "\\\""); print "\"" $$0 "\\n\"" } END { print ";" }' $(SQL) > $@
 
 $(BUILD)/lib/%.o: lib/%.c $(GEN_H)
 	@mkdir -p $(@D)
