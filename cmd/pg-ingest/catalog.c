@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "definition.h"
 #include "log.h"
 #include "sqlite_ddl.h"
 #include "xalloc.h"
@@ -175,8 +176,9 @@ catalog_add(int64_t id, const char *version, uint64_t timestamp, const char *tex
 			return d;
 	d = arena_zalloc(&memory, sizeof *d);
 	d->json = json_loads(text, 0, &error);
+	d->removed = is_true(d->json, "removed");
 	d->table = d->json != NULL ? sqlite_table(&memory, d->json) : NULL;
-	if (d->table == NULL || !find_columns(d)) {
+	if (d->table == NULL || (!find_columns(d) && !d->removed)) {
 		log_error("definition-unreadable", "ddl_command=%" PRId64 " version=%s", id, version);
 		json_decref(d->json);
 		return NULL;
@@ -186,9 +188,14 @@ catalog_add(int64_t id, const char *version, uint64_t timestamp, const char *tex
 	d->timestamp = timestamp;
 	d->oid = d->table->relation;
 	/* Rows of one table come in the order of their ids: each waits for the one before to commit. */
-	for (const struct table_def *p = first; p != NULL; p = p->next)
-		if (p->oid == d->oid && p->id < id && (d->previous == NULL || p->id > d->previous->id))
+	for (const struct table_def *p = first; p != NULL; p = p->next) {
+		if (p->removed || p->id >= id)
+			continue;
+		if (p->oid == d->oid && (d->previous == NULL || p->id > d->previous->id))
 			d->previous = p;
+		d->replaces |= p->oid != d->oid && strcmp(p->table->schema, d->table->schema) == 0 &&
+			       strcmp(p->table->name, d->table->name) == 0;
+	}
 	if (last != NULL)
 		last->next = d;
 	else
@@ -220,7 +227,7 @@ catalog_know(const char *version)
 		rel = relation_new(d->oid);
 		rel->role = RELATION_TABLE;
 		if (rel->def == NULL || rel->def->id < d->id)
-			rel->def = d;
+			rel->def = d->removed ? NULL : d;
 		found = true;
 	}
 	if (found && !catalog_is_known(version)) {
@@ -243,12 +250,51 @@ catalog_know_all(void)
 
 // ---- migrations
 
-/* The packed op of a row; false: nothing travels. */
+/* Is there a table of this name by the end of the version? */
 static bool
-migration_op(struct arena *a, const struct table_def *d, ProtobufCBinaryData *op)
+is_synced(const char *schema, const char *name, const struct table_def *end)
 {
-	SatOpMigrate *m =
-	    sqlite_migrate(a, d->json, d->previous != NULL ? d->previous->json : NULL, d->version);
+	bool found = false;
+
+	for (const struct table_def *d = first; d != end; d = d->next)
+		if (strcmp(d->table->schema, schema) == 0 && strcmp(d->table->name, name) == 0)
+			found = !d->removed;
+	return found;
+}
+
+/*
+ * The definition without the foreign keys to tables that are not synced: SQLite refuses every write of a
+ * table whose parent does not exist. To be released.
+ */
+static json_t *
+for_clients(const struct table_def *d, const struct table_def *end)
+{
+	json_t *definition = json_deep_copy(d->json), *list = json_object_get(definition, "constraints");
+
+	for (size_t i = json_array_size(list); i > 0; i--) {
+		const json_t *c = json_array_get(list, i - 1);
+		const char *schema = text_of(c, "ref_schema"), *table = text_of(c, "ref_table");
+
+		if (schema != NULL && table != NULL && !is_synced(schema, table, end))
+			json_array_remove(list, i - 1);
+	}
+	return definition;
+}
+
+/* The packed op of a row; false: nothing travels. `now` and `left`: the table after the row, and after all of
+ * its version. */
+static bool
+migration_op(struct arena *a, const struct table_def *d, const json_t *now, const json_t *left,
+    ProtobufCBinaryData *op)
+{
+	const struct sqlite_change change = {
+		.version = d->version,
+		.before = d->previous != NULL ? d->previous->json : NULL,
+		.now = now,
+		.left = left,
+		.replaces = d->previous == NULL && d->replaces,
+	};
+	SatOpMigrate *m = d->removed ? NULL : sqlite_migrate(a, &change);
 
 	if (m == NULL)
 		return false;
@@ -271,25 +317,46 @@ migration_table(Migration *m, Table *table)
 	m->tables[m->n_tables++] = table;
 }
 
+static void
+migration_add(Migration *m, struct arena *a, const struct table_def *d, const struct table_def *end)
+{
+	const struct table_def *latest = d;
+	json_t *now, *left;
+
+	for (const struct table_def *p = d; p != end; p = p->next)
+		if (p->oid == d->oid && !p->removed && strcmp(p->version, d->version) == 0)
+			latest = p;
+	now = for_clients(d, end);
+	left = for_clients(latest, end);
+	if (migration_op(a, d, now, left, &m->ops[m->n_ops]))
+		m->n_ops++;
+	migration_table(m, sqlite_table(a, now));
+	json_decref(now);
+	json_decref(left);
+}
+
 Migration *
 catalog_migration(struct arena *a, const char *version)
 {
+	const struct table_def *end = NULL; /* after the version's last row */
 	Migration *m = arena_alloc(a, sizeof *m);
 	size_t n = 0;
 
 	migration__init(m);
-	for (const struct table_def *d = first; d != NULL; d = d->next)
-		n += strcmp(d->version, version) == 0;
+	for (const struct table_def *d = first; d != NULL; d = d->next) {
+		if (strcmp(d->version, version) == 0) {
+			n++;
+			end = d->next;
+		}
+	}
 	m->version = arena_strdup(a, version);
 	m->ops = arena_alloc(a, n * sizeof *m->ops);
 	m->tables = arena_alloc(a, n * sizeof *m->tables);
-	for (const struct table_def *d = first; d != NULL; d = d->next) {
+	for (const struct table_def *d = first; d != end; d = d->next) {
 		if (strcmp(d->version, version) != 0)
 			continue;
 		m->timestamp = d->timestamp;
-		if (migration_op(a, d, &m->ops[m->n_ops]))
-			m->n_ops++;
-		migration_table(m, d->table);
+		migration_add(m, a, d, end);
 	}
 	return m;
 }

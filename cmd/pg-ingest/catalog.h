@@ -31,12 +31,14 @@ struct table_def {
 	unsigned n_keys;
 	unsigned owner;			  /* the column electric_user_id, or NO_COLUMN */
 	const struct table_def *previous; /* the same table before; NULL: there was none */
+	bool removed;			  /* electric.unelectrify: it has no columns */
+	bool replaces;			  /* clients have another table of its name, which is gone */
 	struct table_def *next;
 };
 
 enum relation_role {
 	RELATION_OTHER, /* of no interest */
-	RELATION_TABLE, /* an electrified table; def may still be NULL */
+	RELATION_TABLE, /* an electrified table; def may still be NULL, or is again */
 	RELATION_SHADOW,
 	RELATION_DDL,	     /* electric.ddl_commands */
 	RELATION_ELECTRIFIED /* electric.electrified */
@@ -46,6 +48,7 @@ struct relation {
 	uint32_t oid;
 	enum relation_role role;
 	const struct table_def *def; /* a table's: as it is at this place in the stream */
+	uint64_t truncated;	     /* the transaction that told the rows which its TRUNCATE removes */
 	uint32_t table;		     /* a shadow's: the oid of its table */
 	char **columns;		     /* as pgoutput sends them; NULL: not described yet */
 	unsigned n_columns;

@@ -312,7 +312,7 @@ collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 		catalog_add_shadow(def->oid, 0);
 		table = catalog_relation(def->oid);
 	}
-	table->def = def;
+	table->def = def->removed ? NULL : def;
 	if (fold.version == NULL) {
 		fold_add_change(fold.last, CHANGE_KIND__MIGRATE, def);
 		fold.version = def->version;
@@ -374,8 +374,9 @@ fold_truncate(const struct pgo_truncate *truncate)
 	for (uint32_t i = 0; i < truncate->n; i++) {
 		const struct relation *rel = catalog_relation(be32_get(truncate->relations + i * 4));
 
-		if (rel != NULL && rel->role == RELATION_TABLE && rel->def != NULL)
+		if (rel != NULL && rel->role == RELATION_TABLE && rel->def != NULL &&
+		    rel->truncated != fold.xid)
 			log_warning("truncate", "table=%s.%s error=%s", rel->def->table->schema,
-			    rel->def->table->name, log_quote("not passed on: clients keep the rows"));
+			    rel->def->table->name, log_quote("its triggers were off: clients keep the rows"));
 	}
 }

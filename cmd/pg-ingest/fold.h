@@ -26,6 +26,8 @@ bool fold_mark(const struct pgo_message *message);
 /* A row as electric.repair() tells it, for the author of the transaction that was marked before, and after
  * it. */
 bool fold_repair(const struct pgo_message *message);
+/* A row as electric.tell_rows() tells it. */
+bool fold_told(const struct pgo_message *message);
 void fold_truncate(const struct pgo_truncate *truncate);
 /* The commit has come: what was collected can be taken out. */
 void fold_commit(uint64_t end_lsn);

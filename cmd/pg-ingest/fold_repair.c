@@ -10,8 +10,8 @@
 #include "log.h"
 #include "pgtext.h"
 
-static struct sat_value
-text_value(const json_t *text)
+struct sat_value
+fold_text(const json_t *text)
 {
 	size_t n = json_string_length(text);
 
@@ -29,7 +29,7 @@ row_values(const struct table_def *def, const json_t *row)
 
 	for (unsigned i = 0; i < def->n_columns; i++) {
 		snprintf(num, sizeof num, "%" PRIu32, def->table->columns[i]->num);
-		values[i] = text_value(json_object_get(row, num));
+		values[i] = fold_text(json_object_get(row, num));
 	}
 	return values;
 }
@@ -42,12 +42,12 @@ sent_values(const struct table_def *def, const json_t *vals)
 
 	for (unsigned i = 0; i < def->n_keys; i++)
 		values[def->keys[i]] =
-		    text_value(json_array_get(vals, def->table->columns[def->keys[i]]->num - 1));
+		    fold_text(json_array_get(vals, def->table->columns[def->keys[i]]->num - 1));
 	return values;
 }
 
-static bool
-set_tags(struct row *row, const char *text)
+bool
+fold_set_tags(struct row *row, const char *text)
 {
 	struct pgtext_tag *tags;
 
@@ -87,7 +87,7 @@ add_row(const json_t *message)
 	c->now = row_values(rel->def, row);
 	c->marked = fold_row_of(rel->def, c->now);
 	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
-	return set_tags(c->row, json_string_value(json_object_get(message, "tags")));
+	return fold_set_tags(c->row, json_string_value(json_object_get(message, "tags")));
 }
 
 bool

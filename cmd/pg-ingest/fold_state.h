@@ -68,4 +68,9 @@ struct change *fold_add_change(struct section *s, ChangeKind kind, const struct 
 /* The row with the key that stands in values (in the order of the definition), in the last section. */
 struct row *fold_row_of(const struct table_def *def, const struct sat_value *values);
 
+/* The text of a JSON string, in the fold's arena; NULL for anything else. */
+struct sat_value fold_text(const json_t *text);
+/* Gives the row the tags of a tag array. False: it cannot be read. */
+bool fold_set_tags(struct row *row, const char *text);
+
 #endif

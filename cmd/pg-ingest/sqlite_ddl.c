@@ -361,6 +361,17 @@ create_index(struct ddl *d, const json_t *index)
 	finish_stmt(d, SAT_OP_MIGRATE__TYPE__CREATE_INDEX);
 }
 
+/* The protocol has no word for it: it is told as what clients run without a look at the table. One that could
+ * not be created on clients is not there. */
+static void
+drop(struct ddl *d, const char *what, const char *name)
+{
+	buf_printf(&d->text, "DROP %s IF EXISTS ", what);
+	put_name(d, name);
+	buf_puts(&d->text, ";\n");
+	finish_stmt(d, SAT_OP_MIGRATE__TYPE__CREATE_INDEX);
+}
+
 // ---- the table for clients
 
 static int32_t
@@ -436,37 +447,53 @@ migrate_table(struct arena *a, const json_t *definition)
 	return t;
 }
 
-SatOpMigrate *
-sqlite_migrate(struct arena *a, const json_t *now, const json_t *before, const char *version)
+/* Indexes have one namespace in SQLite: what goes makes room first. */
+static void
+change_indexes(struct ddl *d)
 {
-	const json_t *columns = json_object_get(now, "columns"), *indexes = json_object_get(now, "indexes");
-	struct ddl d = { .a = a, .now = now, .before = before };
+	const json_t *now = json_object_get(d->now, "indexes"),
+		     *before = json_object_get(d->before, "indexes");
+
+	for (size_t i = 0; i < json_array_size(before); i++) {
+		const json_t *old = json_array_get(before, i), *kept = named(now, text_of(old, "name"));
+
+		if (kept == NULL || !json_equal(kept, old))
+			drop(d, "INDEX", text_of(old, "name"));
+	}
+	for (size_t i = 0; i < json_array_size(now); i++) {
+		const json_t *index = json_array_get(now, i), *old = named(before, text_of(index, "name"));
+
+		if (old == NULL || !json_equal(index, old))
+			create_index(d, index);
+	}
+}
+
+SatOpMigrate *
+sqlite_migrate(struct arena *a, const struct sqlite_change *change)
+{
+	const json_t *columns = json_object_get(change->now, "columns");
+	struct ddl d = { .a = a, .now = change->now, .before = change->before };
 	SatOpMigrate *m;
 
-	if (before == NULL)
+	if (change->replaces)
+		drop(&d, "TABLE", text_of(d.now, "name"));
+	if (change->before == NULL)
 		create_table(&d);
-	for (size_t i = 0; before != NULL && i < json_array_size(columns); i++) {
+	for (size_t i = 0; change->before != NULL && i < json_array_size(columns); i++) {
 		const json_t *c = json_array_get(columns, i);
 
-		if (named(json_object_get(before, "columns"), text_of(c, "name")) == NULL)
+		if (named(json_object_get(change->before, "columns"), text_of(c, "name")) == NULL)
 			add_column(&d, c);
 	}
-	for (size_t i = 0; i < json_array_size(indexes); i++) {
-		const json_t *index = json_array_get(indexes, i);
-
-		if (text_of(index, "name") != NULL &&
-		    (before == NULL ||
-			named(json_object_get(before, "indexes"), text_of(index, "name")) == NULL))
-			create_index(&d, index);
-	}
+	change_indexes(&d);
 	buf_clear(&d.text);
 	if (d.n_stmts == 0)
 		return NULL;
 	m = arena_alloc(a, sizeof *m);
 	sat_op_migrate__init(m);
-	m->version = arena_strdup(a, version);
+	m->version = arena_strdup(a, change->version);
 	m->stmts = d.stmts;
 	m->n_stmts = d.n_stmts;
-	m->table = migrate_table(a, now);
+	m->table = migrate_table(a, change->left);
 	return m;
 }

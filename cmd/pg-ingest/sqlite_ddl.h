@@ -9,18 +9,27 @@
 #define LEYDEN_SQLITE_DDL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "arena.h"
 #include "pipeline.pb-c.h"
 #include "satellite.pb-c.h"
 
-/*
- * What brings SQLite from `before` (NULL: there is no table) to `now`. NULL if nothing travels: constraints,
- * defaults and dropped indexes change in Postgres only.
- */
-SatOpMigrate *sqlite_migrate(struct arena *a, const json_t *now, const json_t *before, const char *version);
+/* What one row of electric.ddl_commands did to a table. */
+struct sqlite_change {
+	const char *version;
+	const json_t *before; /* NULL: there was no table */
+	const json_t *now;
+	const json_t *left; /* the table as all of the version leaves it: what clients are told of it */
+	bool replaces;	    /* clients have another table of this name, which goes first */
+};
 
-/* The table as it is announced to clients. NULL if the definition lacks what it must have. */
+/* What brings SQLite from one to the other. NULL if nothing travels: constraints and defaults change in
+ * Postgres only. */
+SatOpMigrate *sqlite_migrate(struct arena *a, const struct sqlite_change *change);
+
+/* The table as it is announced to clients; one that was removed has no columns. NULL if the definition lacks
+ * what it must have. */
 Table *sqlite_table(struct arena *a, const json_t *definition);
 
 #endif

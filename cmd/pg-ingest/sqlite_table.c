@@ -42,7 +42,7 @@ sqlite_table(struct arena *a, const json_t *definition)
 
 	table__init(t);
 	if (text_of(definition, "name") == NULL || text_of(definition, "schema") == NULL ||
-	    !json_is_array(columns))
+	    (!json_is_array(columns) && !is_true(definition, "removed")))
 		return NULL;
 	t->relation = (uint32_t)json_integer_value(json_object_get(definition, "oid"));
 	t->schema = arena_strdup(a, text_of(definition, "schema"));

@@ -16,6 +16,7 @@
 #define PG_EPOCH     INT64_C(946684800)
 #define MARK	     "electric"	       /* what follows is a client's transaction */
 #define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
+#define ROW	     "electric.row"    /* a row that changed without being in the WAL */
 #define MEET	     "electric.meet"   /* somebody waits for the stream to come here */
 
 static struct pg *source; /* NULL: not streaming */
@@ -110,6 +111,8 @@ on_message(const struct pgo_message *message)
 		return fold_mark(message);
 	if (message->transactional && strcmp(message->prefix, REPAIR) == 0)
 		return fold_repair(message);
+	if (message->transactional && strcmp(message->prefix, ROW) == 0)
+		return fold_told(message);
 	if (strcmp(message->prefix, MEET) == 0) {
 		if (message->transactional)
 			awaited = true;

@@ -80,7 +80,7 @@ accept_relation(struct client *c, const SatRelation *r)
 {
 	struct client_relation *known = relation_find(c, r->relation_id);
 	const struct table_version *t =
-	    strcmp(r->schema_name, "public") == 0 ? schema_find(r->table_name) : NULL;
+	    strcmp(r->schema_name, "public") == 0 ? schema_find_ever(r->table_name) : NULL;
 
 	if (known == NULL) {
 		c->relations = xrealloc(c->relations, (c->n_relations + 1) * sizeof *c->relations);

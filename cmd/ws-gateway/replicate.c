@@ -29,7 +29,7 @@ replicate_announce(struct client *c, const struct table_version *table)
 	for (i = 0; i < c->n_announced; i++)
 		if (c->announced[i]->def->relation == table->def->relation)
 			break;
-	if (i < c->n_announced && c->announced[i] == table)
+	if ((i < c->n_announced && c->announced[i] == table) || table->def->n_columns == 0)
 		return;
 	if (i == c->n_announced)
 		c->announced = xrealloc(c->announced, ++c->n_announced * sizeof *c->announced);

@@ -154,13 +154,22 @@ schema_table(uint32_t relation)
 }
 
 const struct table_version *
-schema_find(const char *name)
+schema_find_ever(const char *name)
 {
-	for (size_t i = 0; i < n_tables; i++) {
-		const Table *def = tables[i].latest->def;
+	/* From the latest: a table that was dropped and made again is another one. */
+	for (size_t i = n_tables; i > 0; i--) {
+		const Table *def = tables[i - 1].latest->def;
 
 		if (strcmp(def->name, name) == 0 && strcmp(def->schema, "public") == 0)
-			return tables[i].latest;
+			return tables[i - 1].latest;
 	}
 	return NULL;
+}
+
+const struct table_version *
+schema_find(const char *name)
+{
+	const struct table_version *t = schema_find_ever(name);
+
+	return t != NULL && t->def->n_columns > 0 ? t : NULL;
 }

@@ -37,5 +37,7 @@ const struct table_version *schema_table_at(uint32_t relation, uint64_t position
 const struct table_version *schema_table(uint32_t relation);
 /* An electrified table of schema public by name; NULL: none. */
 const struct table_version *schema_find(const char *name);
+/* The same, or one that was electrified and has no columns any more. */
+const struct table_version *schema_find_ever(const char *name);
 
 #endif

@@ -1,5 +1,6 @@
 -- A table as the catalogs have it, as JSON: what clients' schemas are made from.
--- Names inside expressions come out qualified, since only pg_catalog is on the path here.
+-- Names inside expressions come out qualified, since only pg_catalog is on the path here; constants in them as the WAL's
+-- decoder writes values.
 
 -- The type under a domain, which may be over another domain.
 CREATE OR REPLACE FUNCTION electric.base_type(typ oid) RETURNS oid
@@ -109,7 +110,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION electric.table_definition(tab oid) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres SET TimeZone = 'UTC' AS $$
     SELECT jsonb_build_object(
                'oid',         c.oid::bigint,
                'schema',      n.nspname,

@@ -35,9 +35,14 @@ $$;
 
 -- Tells the stream what a table looks like from this transaction on.
 CREATE OR REPLACE FUNCTION electric.capture_ddl(tab oid, query text) RETURNS bigint
-LANGUAGE sql AS $$
-    INSERT INTO electric.ddl_commands (txid, txts, version, query, definition)
-    SELECT m.txid, m.txts, m.version, $2, electric.table_definition($1)
+LANGUAGE plpgsql AS $$
+DECLARE
+    new_id bigint;
+BEGIN
+    INSERT INTO electric.ddl_commands AS c (txid, txts, version, query, definition)
+    SELECT m.txid, m.txts, m.version, $2, electric.changed_definition($1, electric.captured_definition($1))
       FROM electric.current_migration_version() AS m
-    RETURNING id
+    RETURNING c.id INTO new_id;
+    RETURN new_id;
+END
 $$;

@@ -67,6 +67,24 @@ DECLARE
     tombstone   text;
     changed     text;
     merged      text;
+    removal     CONSTANT text := $body$
+#variable_conflict use_column
+<<op>>
+DECLARE
+    now_ms bigint := electric.now_ms();
+BEGIN
+    INSERT INTO %1$s AS s (%2$s, _tags, _latest, _tombstone)
+    SELECT %3$s, '{}', op.now_ms,
+           %4$s
+      FROM %5$s AS o
+    ON CONFLICT (%2$s) DO UPDATE
+       SET _tags      = '{}',
+           _latest    = greatest(EXCLUDED._latest, s._latest),
+           _tombstone = EXCLUDED._tombstone;
+    %6$s
+    RETURN NULL;
+END
+$body$;
     -- The values of a tombstone must come out exactly, whatever the session has set. Each setting costs time
     -- at every call, so tables whose types do not depend on them go without.
     text_settings text := '';
@@ -158,35 +176,13 @@ BEGIN
 END
 $body$, shadow::regclass, keys, either_keys, one_key, changed, tombstone, same_key, merged));
 
-    PERFORM electric.create_trigger_function('on_delete_' || tab, text_settings, format($body$
-#variable_conflict use_column
-<<op>>
-DECLARE
-    now_ms bigint := electric.now_ms();
-BEGIN
-    INSERT INTO %1$s AS s (%2$s, _tags, _latest, _tombstone)
-    SELECT %3$s, '{}', op.now_ms,
-           %4$s
-      FROM old_rows AS o
-    ON CONFLICT (%2$s) DO UPDATE
-       SET _tags      = '{}',
-           _latest    = greatest(EXCLUDED._latest, s._latest),
-           _tombstone = EXCLUDED._tombstone;
-    RETURN NULL;
-END
-$body$, shadow::regclass, keys, old_keys, tombstone));
-
-    -- The values are not kept: a table is truncated because reading it would be too slow.
-    PERFORM electric.create_trigger_function('on_truncate_' || tab, '', format($body$
-BEGIN
-    UPDATE %1$s AS s
-       SET _tags      = '{}',
-           _latest    = greatest(electric.now_ms(), s._latest),
-           _tombstone = NULL
-     WHERE s._tags <> '{}';
-    RETURN NULL;
-END
-$body$, shadow::regclass));
+    PERFORM electric.create_trigger_function('on_delete_' || tab, text_settings,
+                                             format(removal, shadow::regclass, keys, old_keys, tombstone, 'old_rows', ''));
+    -- TRUNCATE leaves nothing of the rows in the WAL, so they are told before they go.
+    PERFORM electric.create_trigger_function('on_truncate_' || tab, text_settings,
+                                             format(removal, shadow::regclass, keys, old_keys, tombstone,
+                                                    'ONLY ' || tab::regclass,
+                                                    format('PERFORM electric.tell_truncated(%s);', tab)));
 END
 $$;
 

@@ -53,8 +53,9 @@ $$;
 CREATE OR REPLACE FUNCTION electric.check_table(tab oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c    pg_class;
-    name text;
+    c      pg_class;
+    name   text;
+    before jsonb;
 BEGIN
     SELECT t.* INTO c FROM pg_class AS t WHERE t.oid = tab;
     name := format('%s.%I', c.relnamespace::regnamespace, c.relname);
@@ -75,6 +76,13 @@ BEGIN
         RAISE EXCEPTION 'table % is already electrified', name;
     ELSIF NOT EXISTS (SELECT FROM pg_constraint AS p WHERE p.conrelid = tab AND p.contype = 'p') THEN
         RAISE EXCEPTION 'table % has no primary key, which electrify requires', name;
+    END IF;
+    PERFORM electric.check_names(electric.table_definition(tab));
+    PERFORM electric.check_columns(electric.table_definition(tab));
+    before := electric.captured_definition(tab);
+    IF before IS NOT NULL THEN
+        -- Clients have it from when it was electrified before.
+        PERFORM electric.check_change(before, electric.changed_definition(tab, before));
     END IF;
 END
 $$;
