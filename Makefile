@@ -118,6 +118,9 @@ PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c
 # The objects of a tool that a unit test looks at.
 UNDER_test_jwt      := $(addprefix $(BUILD)/cmd/auth-check/,jwt.o signature.o keys.o base64.o)
 UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
+UNDER_test_schema   := $(patsubst %,$(BUILD)/cmd/pg-ingest/%.o,catalog history sqlite_ddl sqlite_expr sqlite_table) \
+	$(BUILD)/gen/schema_sql.o
+LIBS_test_schema    := -lsqlite3 -lpg_query -lxxhash
 
 .PHONY: test-programs
 test-programs: $(PROGRAMS)
@@ -132,7 +135,7 @@ $(BUILD)/tests/%.o: tests/%.c $(GEN_H)
 
 .SECONDEXPANSION:
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(UNDER_$$(notdir $$*)) $(SUPPORT) $(BUILD)/libleyden.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lssl -lcrypto $(LIBS_common)
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt -lm -lpthread -lwslay -lpq -ljwt -lssl -lcrypto $(LIBS_common) $(LIBS_$(*F))
 
 # Chaos: KILLS of tools, Postgres and sockets; SEED repeats a run.
 CHAOS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/chaos/*.c))

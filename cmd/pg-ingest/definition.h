@@ -18,6 +18,22 @@ is_true(const json_t *object, const char *key)
 	return json_is_true(json_object_get(object, key));
 }
 
+/* A column's type, or that under its domain. */
+static inline const char *
+type_of(const json_t *column)
+{
+	return text_of(column, "base") != NULL ? text_of(column, "base") : text_of(column, "type");
+}
+
+/* An array, or a domain over one. */
+static inline bool
+is_array(const json_t *column)
+{
+	const char *category = text_of(column, "category");
+
+	return is_true(column, "array") || (category != NULL && category[0] == 'A');
+}
+
 static inline bool
 has_string(const json_t *list, const char *s)
 {

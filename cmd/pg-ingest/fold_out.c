@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "definition.h"
 #include "fold_state.h"
 #include "pbwire.h"
 #include "spool.h"
@@ -28,6 +29,22 @@ def_to_tell(const struct change *c)
 		   : c->def;
 }
 
+/* What a row that was there got in a column when it was added. */
+static struct sat_value
+missing_value(const struct table_def *def, uint32_t num)
+{
+	const json_t *columns = json_object_get(def->json, "columns");
+
+	for (size_t i = 0; i < json_array_size(columns); i++) {
+		const json_t *c = json_array_get(columns, i);
+		const char *text = text_of(c, "missing");
+
+		if (text != NULL && json_integer_value(json_object_get(c, "num")) == num)
+			return (struct sat_value){ (const uint8_t *)text, strlen(text) };
+	}
+	return (struct sat_value){ NULL, 0 };
+}
+
 static const struct sat_value *
 in_columns_of(const struct table_def *to, const struct table_def *from, const struct sat_value *values)
 {
@@ -36,10 +53,14 @@ in_columns_of(const struct table_def *to, const struct table_def *from, const st
 	if (to == from || values == NULL)
 		return values;
 	out = arena_zalloc(&scratch, to->n_columns * sizeof *out);
-	for (unsigned i = 0; i < to->n_columns; i++)
-		for (unsigned k = 0; k < from->n_columns; k++)
-			if (from->table->columns[k]->num == to->table->columns[i]->num)
-				out[i] = values[k];
+	for (unsigned i = 0; i < to->n_columns; i++) {
+		uint32_t num = to->table->columns[i]->num;
+		unsigned k = 0;
+
+		while (k < from->n_columns && from->table->columns[k]->num != num)
+			k++;
+		out[i] = k < from->n_columns ? values[k] : missing_value(to, num);
+	}
 	return out;
 }
 
@@ -157,6 +178,7 @@ put_head(struct buf *b, const struct section *s, bool last)
 		pb_put_bytes(b, 8, origin, strlen(origin));
 	}
 	pb_put_uint(b, 10, s->is_migration);
+	pb_put_uint(b, 14, s->is_migration && !fold.migrated);
 	if (s->only_client != NULL)
 		pb_put_bytes(b, 13, s->only_client, strlen(s->only_client));
 }
@@ -171,6 +193,9 @@ fold_take(struct buf *b)
 	if (!fold_pending())
 		return false;
 	while (fold.next != NULL && changes.len < PART) {
+		/* Rows of before the migration are a part of their own: their columns are others. */
+		if (fold.next->kind == CHANGE_KIND__MIGRATE && changes.len > 0)
+			break;
 		arena_reset(&scratch);
 		if (fold.next->kind == CHANGE_KIND__MIGRATE)
 			pack_migration(&one);

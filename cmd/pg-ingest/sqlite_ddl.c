@@ -71,10 +71,10 @@ finish_stmt(struct ddl *d, SatOpMigrate__Type type)
 static char *
 column_type(struct arena *a, const json_t *column)
 {
-	const char *base = is_true(column, "array") ? "TEXT_JSON" : sqlite_type(text_of(column, "type"));
+	const char *base = is_array(column) ? "TEXT_JSON" : sqlite_type(type_of(column));
 	const json_t *size = json_object_get(column, "size");
 
-	if (is_true(column, "array") || json_array_size(size) == 0)
+	if (is_array(column) || json_array_size(size) == 0)
 		return arena_strdup(a, base);
 	if (json_array_size(size) == 1)
 		return arena_printf(a, "%s(%d)", base, (int)json_integer_value(json_array_get(size, 0)));
@@ -127,8 +127,7 @@ column_default(struct arena *a, const json_t *column)
 
 	if (expression == NULL)
 		return NULL;
-	out = sqlite_expression(
-	    a, expression, EXPR_DEFAULT, is_true(column, "array") ? NULL : text_of(column, "type"));
+	out = sqlite_expression(a, expression, EXPR_DEFAULT, is_array(column) ? NULL : type_of(column));
 	return out != NULL ? as_default(a, out) : NULL;
 }
 
@@ -137,8 +136,7 @@ column_generated(struct arena *a, const json_t *column)
 {
 	const char *expression = text_of(column, "generated");
 
-	return expression != NULL ? sqlite_expression(a, expression, EXPR_CHECK, text_of(column, "type"))
-				  : NULL;
+	return expression != NULL ? sqlite_expression(a, expression, EXPR_CHECK, type_of(column)) : NULL;
 }
 
 /* A column of a new table: DEFAULT, GENERATED, NOT NULL. */
@@ -396,7 +394,7 @@ migrate_column(struct arena *a, const json_t *column)
 	c->pg_type->size = arena_alloc(a, n * sizeof *c->pg_type->size);
 	for (size_t i = 0; i < n; i++)
 		c->pg_type->size[i] = size_at(column, i);
-	if (is_true(column, "array")) {
+	if (is_array(column)) {
 		c->pg_type->n_array = 1;
 		c->pg_type->array = arena_alloc(a, sizeof *c->pg_type->array);
 		c->pg_type->array[0] = -1;

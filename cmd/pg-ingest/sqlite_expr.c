@@ -8,9 +8,17 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DEPTH_MAX 100
 #define LIST_MAX  1000
+
+/* Of version 4, as Postgres writes them. */
+#define RANDOM_UUID                                                                                          \
+	"(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) "   \
+	"|| '-' || "                                                                                         \
+	"substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || "                  \
+	"hex(randomblob(6))))"
 
 struct translation {
 	struct arena *arena;
@@ -189,9 +197,26 @@ translate_typed_text(struct translation *t, const char *s, const char *type, boo
 		return own ? arena_strdup(t->arena, s[0] == 't' ? "1" : "0") : NULL;
 	if (strcmp(type, "bytea") == 0)
 		return translate_bytes(t, s);
-	if (own || is_one_of(type, times) || strcmp(type, "uuid") == 0)
+	/* A whole default has the text of its type, whatever that is. */
+	if (own || (t->use == EXPR_DEFAULT && t->depth == 1) || is_one_of(type, times) ||
+	    strcmp(type, "uuid") == 0)
 		return quote_text(t->arena, s);
 	return NULL;
+}
+
+/* A constant, or an empty list: what travels of an array is its text. */
+static char *
+translate_array(struct translation *t, const json_t *arg)
+{
+	const json_t *constant = json_object_get(arg, "A_Const"), *list = json_object_get(arg, "A_ArrayExpr");
+
+	if (t->use != EXPR_DEFAULT)
+		return NULL;
+	if (constant != NULL)
+		return translate_constant(t, constant);
+	return list != NULL && json_array_size(json_object_get(list, "elements")) == 0
+		   ? arena_strdup(t->arena, "'{}'")
+		   : NULL;
 }
 
 static char *
@@ -205,11 +230,8 @@ translate_cast(struct translation *t, const json_t *node)
 
 	if (type == NULL)
 		return NULL;
-	if (json_object_get(name, "arrayBounds") != NULL) {
-		/* Only an empty array can be told: it is JSON on the other side. */
-		text = json_string_value(json_object_get(json_object_get(constant, "sval"), "sval"));
-		return text != NULL && strcmp(text, "{}") == 0 ? arena_strdup(t->arena, "'[]'") : NULL;
-	}
+	if (json_object_get(name, "arrayBounds") != NULL)
+		return translate_array(t, arg);
 	if (constant != NULL && json_is_true(json_object_get(constant, "isnull")))
 		return arena_strdup(t->arena, "NULL");
 	if (json_object_get(constant, "sval") != NULL) {
@@ -346,19 +368,54 @@ translate_concat(struct translation *t, const json_t *args)
 	return arena_printf(t->arena, "%s)", out);
 }
 
+/* SQLite's clock is that of UTC. */
+static bool
+is_utc(const json_t *node)
+{
+	const json_t *cast = json_object_get(node, "TypeCast");
+	const char *zone = json_string_value(json_object_get(
+	    json_object_get(
+		json_object_get(cast != NULL ? json_object_get(cast, "arg") : node, "A_Const"), "sval"),
+	    "sval"));
+
+	return zone != NULL && (strcasecmp(zone, "utc") == 0 || strcasecmp(zone, "gmt") == 0);
+}
+
+/* The time now, as the default's type has it. A check that looks at the clock is none in SQLite. */
+static char *
+translate_now(struct translation *t)
+{
+	const char *type = t->type;
+
+	if (t->use != EXPR_DEFAULT)
+		return NULL;
+	if (type != NULL && strcmp(type, "date") == 0)
+		return arena_strdup(t->arena, "current_date");
+	if (type != NULL && (strcmp(type, "time") == 0 || strcmp(type, "timetz") == 0))
+		return arena_strdup(t->arena, "current_time");
+	return arena_strdup(t->arena, "current_timestamp");
+}
+
 static char *
 translate_function(struct translation *t, const json_t *node)
 {
 	static const char *const alike[] = { "length", "abs", NULL },
-				 *const nows[] = { "now", "transaction_timestamp", NULL },
+				 *const nows[] = { "now", "transaction_timestamp", "statement_timestamp",
+					 "clock_timestamp", NULL },
+				 *const uuids[] = { "gen_random_uuid", "uuid_generate_v4", NULL },
 				 *const cases[] = { "upper", "lower", NULL };
-	const char *name = last_name(json_object_get(node, "funcname"), false);
-	const json_t *args = json_object_get(node, "args");
+	const json_t *names = json_object_get(node, "funcname"), *args = json_object_get(node, "args");
+	const char *name = last_name(names, false);
 
+	if (t->use == EXPR_DEFAULT && json_array_size(args) == 0 && last_name(names, true) != NULL &&
+	    is_one_of(last_name(names, true), uuids))
+		return arena_strdup(t->arena, RANDOM_UUID);
 	if (name == NULL || json_array_size(args) > LIST_MAX)
 		return NULL;
 	if (json_array_size(args) == 0)
-		return is_one_of(name, nows) ? arena_strdup(t->arena, "current_timestamp") : NULL;
+		return is_one_of(name, nows) ? translate_now(t) : NULL;
+	if (strcmp(name, "timezone") == 0)
+		return is_utc(json_array_get(args, 0)) ? translate(t, json_array_get(args, 1)) : NULL;
 	if (strcmp(name, "concat") == 0)
 		return translate_concat(t, args);
 	if (strcmp(name, "char_length") == 0 || strcmp(name, "character_length") == 0)
@@ -377,7 +434,9 @@ translate_current(struct translation *t, const json_t *node)
 	if (op == NULL)
 		return NULL;
 	if (strncmp(op, "SVFOP_CURRENT_TIMESTAMP", 23) == 0 || strncmp(op, "SVFOP_LOCALTIMESTAMP", 20) == 0)
-		return arena_strdup(t->arena, "current_timestamp");
+		return translate_now(t);
+	if (t->use != EXPR_DEFAULT)
+		return NULL;
 	if (strcmp(op, "SVFOP_CURRENT_DATE") == 0)
 		return arena_strdup(t->arena, "current_date");
 	if (strncmp(op, "SVFOP_CURRENT_TIME", 18) == 0 || strncmp(op, "SVFOP_LOCALTIME", 15) == 0)

@@ -1,8 +1,9 @@
 /*
  * Expressions of Postgres, as pg_get_expr() writes them, as SQLite has to read them. Pure.
  *
- * Translated: constants, casts of them, current times, columns, arithmetic and comparisons, AND, OR, NOT,
- * NULL tests, IN, and the few functions that both know alike. Anything else is refused rather than guessed.
+ * Translated: constants, casts of them, current times, random UUIDs, columns, arithmetic and comparisons,
+ * AND, OR, NOT, NULL tests, IN, and the few functions that both know alike. Anything else is refused rather
+ * than guessed.
  */
 #ifndef LEYDEN_SQLITE_EXPR_H
 #define LEYDEN_SQLITE_EXPR_H
@@ -10,7 +11,8 @@
 #include "arena.h"
 
 enum expr_use {
-	EXPR_DEFAULT, /* of a column whose type is given: a constant that is cast to it is written plainly */
+	EXPR_DEFAULT, /* of a column whose type is given, unless it is an array: a constant is written
+		       * plainly, as the text that Postgres reads and writes */
 	EXPR_CHECK,   /* a check or a generated column: its outcome must be Postgres' own */
 	EXPR_INDEX    /* an index or its condition */
 };

@@ -8,9 +8,9 @@ announced_type(const json_t *column)
 {
 	static const char *const readable[] = { "int2", "int4", "int8", "float4", "float8", "text", "varchar",
 		"uuid" };
-	const char *type = text_of(column, "type");
+	const char *type = type_of(column);
 
-	if (is_true(column, "array"))
+	if (is_array(column))
 		return "text";
 	for (size_t i = 0; i < sizeof readable / sizeof readable[0]; i++)
 		if (strcmp(type, readable[i]) == 0)

@@ -205,7 +205,8 @@ announce_for(struct client *c, const Transaction *t)
 				replicate_announce(
 				    c, schema_table_at(change->migration->tables[k]->relation, t->position));
 		} else if (audience_view(c->audience, t, change) != VIEW_NONE) {
-			const struct table_version *v = schema_table_at(change->relation, t->position);
+			const struct table_version *v =
+			    schema_table_at(change->relation, t->position - t->early);
 
 			if (v != NULL)
 				replicate_announce(c, v);

@@ -33,10 +33,23 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT made - '{name,local,ref_schema,ref_table}'::text[]
 $$;
 
--- A default that SQLite can give to the rows that are there when the column comes.
+-- A default that SQLite can give to the rows that are there when the column comes. (Of char(n), Postgres fills it up.)
 CREATE OR REPLACE FUNCTION electric.is_constant(expression text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT expression ~ '^(''([^'']|'''')*''|\(?-?[0-9.]+\)?|true|false|NULL)(::[^:()]+(\([0-9,]+\))?(\[\])*)?$'
+       AND expression !~ '::bpchar$'
+$$;
+
+-- What the rows that were there got in a column when it was added. NULL: nothing, or Postgres has written them anew.
+CREATE OR REPLACE FUNCTION electric.missing_value(tab oid, was jsonb, becomes jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres SET TimeZone = 'UTC'
+SET extra_float_digits = 1 SET bytea_output = hex AS $$
+    SELECT CASE WHEN was ? 'missing' THEN jsonb_build_object('missing', was -> 'missing')
+                WHEN was IS NULL THEN (SELECT jsonb_build_object('missing', (a.attmissingval::text::text[])[1])
+                                         FROM pg_attribute AS a
+                                        WHERE a.attrelid = tab AND a.attnum = (becomes ->> 'num')::integer
+                                          AND a.atthasmissing) END
 $$;
 
 -- The table as it is now, with what is local by comparison with what was captured before (NULL: nothing was).
@@ -49,10 +62,11 @@ BEGIN
         RETURN now;
     END IF;
     SELECT now || jsonb_build_object('columns', jsonb_agg(
-               CASE WHEN (becomes ->> 'not_null')::boolean
-                         AND CASE WHEN was IS NULL THEN NOT coalesce(electric.is_constant(becomes ->> 'default'), false)
-                                  ELSE was ? 'local' OR NOT (was ->> 'not_null')::boolean END
-                    THEN becomes || '{"local": true}' ELSE becomes END
+               becomes || coalesce(electric.missing_value(tab, was, becomes), '{}')
+               || CASE WHEN (becomes ->> 'not_null')::boolean
+                            AND CASE WHEN was IS NULL THEN NOT coalesce(electric.is_constant(becomes ->> 'default'), false)
+                                     ELSE was ? 'local' OR NOT (was ->> 'not_null')::boolean END
+                       THEN '{"local": true}'::jsonb ELSE '{}' END
                ORDER BY (becomes ->> 'num')::integer))
       INTO now
       FROM electric.columns_compared(before, now)
@@ -284,7 +298,7 @@ BEGIN
     SELECT jsonb_agg(becomes -> 'num') INTO filled
       FROM electric.columns_compared(before, now)
      WHERE was IS NULL AND becomes ->> 'generated' IS NULL
-       AND (becomes ->> 'identity' <> '' OR NOT electric.is_constant(becomes ->> 'default'));
+       AND (becomes ->> 'default' IS NOT NULL AND NOT becomes ? 'missing' OR becomes ->> 'identity' <> '' OR NOT electric.is_constant(becomes ->> 'default'));
     IF filled IS NOT NULL THEN
         PERFORM electric.tell_rows(tab, filled);
     END IF;
