@@ -102,7 +102,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	size_t piece = n > 0 && data[0] > n / PIECES ? data[0] : n / PIECES + 1;
 	int fds[2];
 
-	conn_limits = (struct conn_limits){ MESSAGE_MAX, MESSAGE_MAX / 2, 3600, 3600 };
+	conn_limits = (struct conn_limits){ MESSAGE_MAX, MESSAGE_MAX / 2, 3600, 3600, 3600 };
 	setenv("LIBEV_FLAGS", "2", 1); /* poll(): no descriptors are kept between two inputs */
 	if (n < 2 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
 		return 0;
