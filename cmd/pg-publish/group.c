@@ -10,6 +10,7 @@
 #include "transaction.h"
 #include "xalloc.h"
 
+#define N_ARRAYS 8    /* parameters of electric.apply_all_<oid> */
 #define RUN_MAX	 1000 /* operations of a statement */
 #define SQL_MARK "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
 #define SQL_PROGRESS                                                                                         \
@@ -30,7 +31,7 @@ static bool prepare_anew, row_by_row;
 static struct {
 	uint32_t relation;
 	size_t n;
-	struct buf marks, tags, deleted, observed, values, claims, runs;
+	struct buf marks, users, tags, deleted, observed, values, claims, runs;
 } run;
 
 void
@@ -62,8 +63,8 @@ prepare(PGconn *conn, uint32_t relation, char name[24])
 	for (size_t i = 0; i < n_prepared; i++)
 		if (prepared[i] == relation)
 			return true;
-	snprintf(
-	    sql, sizeof sql, "SELECT electric.apply_all_%" PRIu32 "($1, $2, $3, $4, $5, $6, $7)", relation);
+	snprintf(sql, sizeof sql, "SELECT electric.apply_all_%" PRIu32 "($1, $2, $3, $4, $5, $6, $7, $8)",
+	    relation);
 	prepared = xrealloc(prepared, (n_prepared + 1) * sizeof *prepared);
 	prepared[n_prepared++] = relation;
 	return PQsendPrepare(conn, name, sql, 0, NULL) == 1;
@@ -85,21 +86,21 @@ send_mark(PGconn *conn, const ClientTransaction *t)
 static bool
 send_run(PGconn *conn)
 {
-	struct buf *arrays[] = { &run.marks, &run.tags, &run.deleted, &run.observed, &run.values, &run.claims,
-		&run.runs };
-	const char *params[7];
+	struct buf *arrays[] = { &run.marks, &run.users, &run.tags, &run.deleted, &run.observed, &run.values,
+		&run.claims, &run.runs };
+	const char *params[N_ARRAYS];
 	char name[24];
 	bool ok;
 
 	if (run.n == 0)
 		return true;
-	for (size_t i = 0; i < 7; i++) {
+	for (size_t i = 0; i < N_ARRAYS; i++) {
 		buf_puts(arrays[i], "}");
 		params[i] = buf_cstr(arrays[i]);
 	}
 	ok = prepare(conn, run.relation, name) &&
-	     PQsendQueryPrepared(conn, name, 7, params, NULL, NULL, 0) == 1;
-	for (size_t i = 0; i < 7; i++)
+	     PQsendQueryPrepared(conn, name, N_ARRAYS, params, NULL, NULL, 0) == 1;
+	for (size_t i = 0; i < N_ARRAYS; i++)
 		buf_take(arrays[i], arrays[i]->len);
 	run.n = 0;
 	return ok;
@@ -139,11 +140,16 @@ add_op(const ClientTransaction *t, const ClientOp *op, bool first, size_t togeth
 	run.n++;
 	run.relation = op->relation;
 	buf_puts(&run.marks, comma);
+	buf_puts(&run.users, comma);
 	if (first) {
 		transaction_mark(&packed, t);
 		literal_bytes(&run.marks, buf_data(&packed), packed.len);
+		buf_clear(&packed);
+		buf_puts(&packed, t->user_id);
+		literal_element(&run.users, &packed);
 	} else {
 		buf_puts(&run.marks, "NULL");
+		buf_puts(&run.users, "NULL");
 	}
 	buf_take(&packed, packed.len);
 	buf_puts(&run.tags, comma);

@@ -185,13 +185,12 @@ stop(void)
 static char *
 status(void)
 {
-	size_t migrations, subscriptions = 0;
+	size_t migrations, subscriptions, clients = clients_count(&subscriptions);
 
 	schema_migrations(&migrations);
 	return xasprintf("\"connections\":%zu,\"unauthenticated\":%zu,\"clients\":%zu,\"subscriptions\":%zu,"
 			 "\"position\":%lu,\"migrations\":%zu",
-	    conn_count(), conn_strangers(), clients_count(&subscriptions), subscriptions,
-	    (unsigned long)stream_end(), migrations);
+	    conn_count(), conn_strangers(), clients, subscriptions, (unsigned long)stream_end(), migrations);
 }
 
 static const struct service ws_gateway = {

@@ -228,8 +228,11 @@ cut(struct watcher *w)
 	cuts++;
 	sat_close(w->c);
 	w->cut_after = 0;
-	if (!w->delivered)
+	/* As the npm client: what did not come whole was never asked for. */
+	if (!w->delivered) {
 		forget_rows(w);
+		w->c->server_lsn[0] = '\0';
+	}
 	w->resumed = true;
 	connect_watcher(w);
 }

@@ -31,6 +31,9 @@ DECLARE
     unchanged  text;
     update_row text;   -- the UPDATE of a row that is there
     touch_row  text;   -- an UPDATE that changes nothing
+    lock_row   text;
+    check_row  text;   -- that it is the user's
+    owner_num  integer := electric.owner_num(tab);
 BEGIN
     SELECT string_agg('k' || key_pos, ', ' ORDER BY key_pos),
            string_agg(format('($4[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
@@ -85,6 +88,15 @@ BEGIN
                        ELSE format(E'UPDATE %s AS m\n               SET %s\n             WHERE %s',
                                    tab::regclass, assigned, main_key) END;
 
+    lock_row := format('%s FROM %s AS m WHERE %s FOR UPDATE',
+                       CASE WHEN owner_num IS NULL THEN 'PERFORM 1' ELSE 'SELECT m.electric_user_id::text INTO op.owner' END,
+                       tab::regclass, main_key);
+    check_row := CASE WHEN owner_num IS NULL THEN '' ELSE format($body$
+        PERFORM electric.check_owner(op.owner);
+        IF NOT $1 THEN
+            PERFORM electric.check_owner(CASE WHEN $5[%1$s] THEN $4[%1$s] ELSE op.tombstone[%1$s] END);
+        END IF;$body$, owner_num) END;
+
     EXECUTE format('CREATE OR REPLACE FUNCTION electric.apply_%s(deleted boolean, tag electric.tag, '
                    'observed electric.tag[], vals text[], claims boolean[]) RETURNS void LANGUAGE plpgsql AS %L',
                    tab, format($body$
@@ -94,6 +106,7 @@ DECLARE
     applying    text := '%1$s/' || pg_trigger_depth();
     setting     text;
     present     boolean;
+    owner       text;
     seen        xid;      -- the version of the shadow row that was decided upon
     tags        electric.tag[];
     column_tags electric.tag[];
@@ -105,12 +118,12 @@ DECLARE
 BEGIN
     FOR attempt IN 1..3 LOOP
         -- Whoever holds the row may write its shadow, so the row is locked, and the shadow only read.
-        PERFORM 1 FROM %2$s AS m WHERE %3$s FOR UPDATE;
+        %20$s;
         op.present := FOUND;
         SELECT s.xmin, s._tags, s._column_tags, s._tombstone
           INTO op.seen, op.tags, op.column_tags, op.tombstone
           FROM %4$s AS s
-         WHERE %5$s;
+         WHERE %5$s;%21$s
 
         IF NOT op.present AND $1 THEN
             -- Gone already. Its time is noted, so that Postgres, should it insert the row again, comes later.
@@ -214,6 +227,6 @@ BEGIN
 END
 $body$, tab, tab::regclass, main_key, shadow::regclass, shadow_key, keys, key_values, tombstone, touch_row,
            won, kept, coalesce(all_won, 'NOT $1'), tags, update_row, columns, overriding, new_values, arbiter,
-           tab::regclass));
+           tab::regclass, lock_row, check_row));
 END
 $$;

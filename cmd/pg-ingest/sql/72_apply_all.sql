@@ -1,7 +1,8 @@
 -- What clients write, many operations on one table in one call.
 --
---   electric.apply_all_<oid>(marks, tags, deleted, observed, vals, claims, runs)
+--   electric.apply_all_<oid>(marks, users, tags, deleted, observed, vals, claims, runs)
 --     marks      before the first operation of a client's transaction: what marks that transaction in the WAL; else NULL
+--     users      there: whose transaction it is; else NULL
 --     tags, deleted, observed, vals, claims   one for each operation; see electric.apply_<oid>
 --     runs       greater than 1: so many operations from this one on insert rows with the same columns, and are of one
 --                transaction. Whole rows are taken to be new ones, with one statement; where one is not, that is the
@@ -19,6 +20,10 @@ DECLARE
     new_values text;
     overriding text;
     whole      text;   -- a.claims[2] AND ...
+    owner_num  integer := electric.owner_num(tab);
+    check_rows text := CASE WHEN owner_num IS NULL THEN '' ELSE format($body$
+            PERFORM electric.check_owner((u::text[])[%s]) FROM unnest(vals[i : i + runs[i] - 1]) AS u;$body$,
+                                                                       owner_num) END;
 BEGIN
     SELECT string_agg('k' || key_pos, ', ' ORDER BY key_pos) FILTER (WHERE key_pos IS NOT NULL),
            string_agg(format('(v[%s])::%s', num, cast_type), ', ' ORDER BY key_pos) FILTER (WHERE key_pos IS NOT NULL),
@@ -37,7 +42,7 @@ BEGIN
       FROM pg_constraint AS p
      WHERE p.conrelid = tab AND p.contype = 'p';
 
-    EXECUTE format('CREATE OR REPLACE FUNCTION electric.apply_all_%s(marks bytea[], tags electric.tag[], '
+    EXECUTE format('CREATE OR REPLACE FUNCTION electric.apply_all_%s(marks bytea[], users text[], tags electric.tag[], '
                    'deleted boolean[], observed text[], vals text[], claims text[], runs integer[]) RETURNS void '
                    'LANGUAGE plpgsql AS %L',
                    tab, format($body$
@@ -55,13 +60,14 @@ BEGIN
     WHILE i <= n LOOP
         IF marks[i] IS NOT NULL THEN
             PERFORM pg_logical_emit_message(true, 'electric', marks[i]);
+            op.setting := set_config('electric.user_id', users[i], true);
         END IF;
         op.sent := NULL;
         IF runs[i] > 1 THEN
             op.sent := claims[i]::boolean[];
         END IF;
         IF runs[i] > 1 AND %11$s THEN
-            op.tag := tags[i];
+            op.tag := tags[i];%12$s
             op.setting := set_config('electric.applying', '%1$s/' || pg_trigger_depth(), true);
             WITH incoming AS MATERIALIZED (
                 SELECT u::text[] AS v FROM unnest(vals[i : i + runs[i] - 1]) AS u
@@ -92,6 +98,6 @@ BEGIN
     END LOOP;
 END
 $body$, tab, tab::regclass, columns, overriding, new_values, arbiter, shadow::regclass, keys, key_values,
-           tab::regclass, whole));
+           tab::regclass, whole, check_rows));
 END
 $$;

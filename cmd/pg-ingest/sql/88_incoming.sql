@@ -37,7 +37,7 @@ BEGIN
     IF current_setting('session_replication_role') <> 'origin' THEN
         PERFORM set_config('session_replication_role', 'origin', true);
     END IF;
-    PERFORM pg_logical_emit_message(true, 'electric', NEW.mark);
+    PERFORM set_config('electric.user_id', NEW.user_id, true), pg_logical_emit_message(true, 'electric', NEW.mark);
     BEGIN
         IF NEW.sqlstate <> '' THEN
             RAISE EXCEPTION '%', NEW.fault USING ERRCODE = NEW.sqlstate;

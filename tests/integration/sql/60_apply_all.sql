@@ -5,8 +5,8 @@ RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     n integer := cardinality(deleted);
 BEGIN
-    EXECUTE format('SELECT electric.apply_all_%s($1, $2, $3, $4, $5, $6, $7)', tab::oid)
-      USING array_fill(NULL::bytea, ARRAY[n]), array_fill(checks.tag(tag), ARRAY[n]), deleted,
+    EXECUTE format('SELECT electric.apply_all_%s($1, $2, $3, $4, $5, $6, $7, $8)', tab::oid)
+      USING array_fill(NULL::bytea, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(checks.tag(tag), ARRAY[n]), deleted,
             array_fill('{}'::text, ARRAY[n]), vals, claims, runs;
 END
 $$;
