@@ -357,8 +357,13 @@ static void
 on_frame(struct sat_client *c, const uint8_t *p, size_t n)
 {
 	const ProtobufCMessageDescriptor *type = n > 0 ? sat_descriptor(p[0]) : NULL;
-	struct sat_message *m = xcalloc(1, sizeof *m);
+	struct sat_message *m;
 
+	if (n > 0 && p[0] == SAT_OP_LOG && c->on_oplog != NULL) {
+		c->on_oplog(c, p + 1, n - 1);
+		return;
+	}
+	m = xcalloc(1, sizeof *m);
 	if (type != NULL)
 		m->body = protobuf_c_message_unpack(type, arena_pb(&m->memory), n - 1, p + 1);
 	if (m->body == NULL)

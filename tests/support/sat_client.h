@@ -40,6 +40,8 @@ struct sat_client {
 	bool hold_start; /* do not answer the server's start request */
 	void *data;	 /* the owner's */
 	void (*on_message)(struct sat_client *c, const struct sat_message *m); /* instead of the queue */
+	/* A SatOpLog as it came, instead of all else; for those who measure. */
+	void (*on_oplog)(struct sat_client *c, const uint8_t *p, size_t n);
 	void (*on_closed)(struct sat_client *c);
 	struct sat_message *first, **last; /* received and not yet taken */
 	struct sat_relation *relations;	   /* as the server announced them */

@@ -1,0 +1,306 @@
+/*
+ * Initial rows on the whole service, beside COPY of the same rows by libpq in the same run, with the memory
+ * that each tool grew by; many clients that subscribe at once; and what clients that do not read cost those
+ * that do.
+ */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "fail.h"
+#include "pbwire.h"
+#include "peer.h"
+#include "sat_client.h"
+#include "testbed.h"
+#include "xalloc.h"
+
+#define ROWS	1000000
+#define CROWD	200
+#define STALLED 1000
+#define LIVE	1000
+#define BEATS	100 /* rows written while they watch */
+
+static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
+static const char *const tools[] = { "pg-ingest", "pg-snapshot", "log-store", "ws-gateway" };
+#define N_TOOLS (sizeof tools / sizeof *tools)
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The most memory that a tool's processes ever had, in kB: the largest of them. */
+static long
+peak(const char *tool)
+{
+	long most = 0;
+
+	for (unsigned i = 0; test_tool_pid(&service, tool, i) != 0; i++) {
+		long kb = atol(test_shell(
+		    "sed -n 's/^VmHWM:[^0-9]*//p' /proc/%d/status", (int)test_tool_pid(&service, tool, i)));
+
+		if (kb > most)
+			most = kb;
+	}
+	return most;
+}
+
+static struct sat_client *
+client(const char *prefix, unsigned i)
+{
+	char id[32];
+	struct sat_client *c;
+
+	snprintf(id, sizeof id, "%s-%u", prefix, i);
+	c = sat_connect(service.port, id);
+	sat_login(c, "ann");
+	sat_start(c, NULL, 0);
+	return c;
+}
+
+// ---- one client, many rows
+
+static size_t n_rows;
+static bool done;
+
+static void
+count_rows(struct sat_client *c, const struct sat_message *m)
+{
+	(void)c;
+	if (m->code == SAT_SUBS_DATA_END)
+		done = true;
+	else if (m->code == SAT_SUBS_DATA_ERROR)
+		test_fail("the delivery failed");
+}
+
+static void
+count_ops(struct sat_client *c, const uint8_t *p, size_t n)
+{
+	struct pb_field field;
+
+	(void)c;
+	for (const uint8_t *end = p + n; pb_next(&p, end, &field);)
+		n_rows++;
+}
+
+/* Seconds from the request until the last row. */
+static double
+take_table(struct sat_client *c, unsigned n, const char *table)
+{
+	double start = now();
+	char id[40];
+
+	snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", n);
+	done = false;
+	n_rows = 0;
+	c->on_message = count_rows;
+	c->on_oplog = count_ops;
+	sat_ask_subscription(c, id, &table, 1);
+	while (!done)
+		sat_turn();
+	return now() - start;
+}
+
+static double
+copy_table(PGconn *conn, const char *table)
+{
+	char sql[100], *line;
+	double start = now();
+
+	snprintf(sql, sizeof sql, "COPY (SELECT * FROM %s) TO STDOUT", table);
+	PQclear(PQexec(conn, sql));
+	while (PQgetCopyData(conn, &line, 0) > 0)
+		PQfreemem(line);
+	PQclear(PQgetResult(conn));
+	return now() - start;
+}
+
+static void
+one_client(PGconn *conn, const char *table, unsigned n, const char *what)
+{
+	struct sat_client *c = client("one", n);
+	long before[N_TOOLS];
+	double copy, taken;
+
+	for (size_t i = 0; i < N_TOOLS; i++)
+		before[i] = peak(tools[i]);
+	copy_table(conn, table); /* both find it in memory */
+	copy = copy_table(conn, table);
+	taken = take_table(c, n, table);
+	printf("%s: %.0f rows/s to one client; COPY by libpq %.0f rows/s, ratio %.2f (goal 0.60);", what,
+	    (double)n_rows / taken, (double)n_rows / copy, copy / taken);
+	for (size_t i = 0; i < N_TOOLS; i++)
+		printf(" %s +%ld MiB", tools[i], (peak(tools[i]) - before[i]) / 1024);
+	printf(" (goal 64)\n");
+	sat_free(c);
+}
+
+// ---- many clients at once
+
+static unsigned left;
+static double started, *times;
+
+static void
+note_end(struct sat_client *c, const struct sat_message *m)
+{
+	if (m->code == SAT_SUBS_DATA_ERROR)
+		test_fail("client %s: the delivery failed", c->id);
+	if (m->code == SAT_SUBS_DATA_END)
+		times[--left] = now() - started;
+}
+
+static double
+crowd(unsigned n, unsigned subscription)
+{
+	static const char *const small[] = { "small" };
+	struct sat_client **all = xcalloc(n, sizeof(struct sat_client *));
+	char id[40];
+	double most;
+
+	for (unsigned i = 0; i < n; i++) {
+		all[i] = client(n > 1 ? "crowd" : "alone", i);
+		all[i]->on_message = note_end;
+	}
+	snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", subscription);
+	times = xcalloc(n, sizeof *times);
+	left = n;
+	started = now();
+	for (unsigned i = 0; i < n; i++)
+		sat_ask_subscription(all[i], id, small, 1);
+	while (left > 0)
+		sat_turn();
+	qsort(times, n, sizeof *times, compare);
+	printf("%u client%s, 500 rows each, at once: p50 %.1f ms, max %.1f ms\n", n, n > 1 ? "s" : "",
+	    times[n / 2] * 1e3, times[n - 1] * 1e3);
+	most = times[n - 1];
+	for (unsigned i = 0; i < n; i++)
+		sat_free(all[i]);
+	free(all);
+	free(times);
+	return most;
+}
+
+// ---- clients that do not read
+
+static double *delays;
+static size_t n_delays;
+static double written;
+
+static void
+note_delay(struct sat_client *c, const struct sat_message *m)
+{
+	(void)c;
+	if (m->code == SAT_OP_LOG)
+		delays[n_delays++] = now() - written;
+}
+
+/* p50 and p99 of the time from a commit to its coming at each of the live ones, in ms. */
+static void
+beat(PGconn *conn, const char *what, double *p50, double *p99)
+{
+	delays = xcalloc((size_t)LIVE * BEATS, sizeof *delays);
+	n_delays = 0;
+	for (unsigned i = 1; i <= BEATS; i++) {
+		written = now();
+		PQclear(PQexec(conn, "UPDATE wide SET v = repeat(md5(random()::text), 125) WHERE id = 1"));
+		while (n_delays < (size_t)LIVE * i)
+			sat_turn();
+	}
+	qsort(delays, n_delays, sizeof *delays, compare);
+	*p50 = delays[n_delays / 2] * 1e3;
+	*p99 = delays[n_delays * 99 / 100] * 1e3;
+	printf("%u live clients, %s: p50 %.1f ms, p99 %.1f ms\n", LIVE, what, *p50, *p99);
+	free(delays);
+}
+
+static void
+stalled_among_live(PGconn *conn)
+{
+	static const char *const wide[] = { "wide" };
+	struct sat_client **live = xcalloc(LIVE, sizeof *live), **stalled = xcalloc(STALLED, sizeof *stalled);
+	double p50[2], p99[2];
+	long before;
+
+	for (unsigned i = 0; i < LIVE; i++) {
+		live[i] = client("live", i);
+		sat_subscribe(live[i], "11111111-1111-4111-8111-111111111111", wide, 1, NULL);
+		live[i]->on_message = note_delay;
+	}
+	beat(conn, "alone", &p50[0], &p99[0]);
+	for (unsigned i = 0; i < STALLED; i++) {
+		stalled[i] = client("stalled", i);
+		sat_subscribe(stalled[i], "11111111-1111-4111-8111-111111111111", wide, 1, NULL);
+		ev_io_stop(loop(), &stalled[i]->io);
+		setsockopt(stalled[i]->fd, SOL_SOCKET, SO_RCVBUF, &(int){ 1 }, sizeof(int));
+	}
+	before = peak("ws-gateway");
+	beat(conn, "while the kernel's buffers fill", &p50[1], &p99[1]);
+	beat(conn, "with 1000 that do not read", &p50[1], &p99[1]);
+	printf("stalled clients: p50 ratio %.2f, p99 ratio %.2f; the larger gateway grew by %ld KiB for each "
+	       "of its %u\n",
+	    p50[1] / p50[0], p99[1] / p99[0], (peak("ws-gateway") - before) / (STALLED / 2), STALLED / 2);
+	for (unsigned i = 0; i < LIVE; i++)
+		sat_free(live[i]);
+	for (unsigned i = 0; i < STALLED; i++)
+		sat_free(stalled[i]);
+	free(live);
+	free(stalled);
+}
+
+int
+main(void)
+{
+	PGconn *conn;
+	double alone, most;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	test_postgres_start(&service, "shared_buffers=512MB");
+	test_leyden_start(&service);
+	test_sql(&service,
+	    "CREATE TABLE many (id int PRIMARY KEY, value text, n int);"
+	    "CREATE TABLE large (id int PRIMARY KEY, value text); CREATE TABLE larger (id int PRIMARY KEY, "
+	    "value text);"
+	    "CREATE TABLE small (id int PRIMARY KEY, value text); CREATE TABLE wide (id int PRIMARY KEY, v "
+	    "text);"
+	    "INSERT INTO many SELECT i, 'a value of some forty bytes, as values are', i FROM "
+	    "generate_series(1, %d) AS i;"
+	    "INSERT INTO large SELECT i, repeat('0123456789', 100000) FROM generate_series(1, 100) AS i;"
+	    "INSERT INTO larger SELECT i, repeat('0123456789', 1000000) FROM generate_series(1, 10) AS i;"
+	    "INSERT INTO small SELECT i, 'a value of some forty bytes, as values are' FROM "
+	    "generate_series(1, 500) AS i;"
+	    "INSERT INTO wide VALUES (1, 'x');"
+	    "SELECT electric.migration_version('1');"
+	    "CALL electric.electrify('many'); CALL electric.electrify('large'); CALL "
+	    "electric.electrify('larger');"
+	    "CALL electric.electrify('small'); CALL electric.electrify('wide')",
+	    ROWS);
+	test_schema_await(&service);
+	test_sql(&service, "VACUUM ANALYZE");
+	conn = PQconnectdb(service.url);
+	one_client(conn, "many", 1, "1,000,000 rows");
+	one_client(conn, "large", 2, "100 rows of 1 MB");
+	one_client(conn, "larger", 3, "10 rows of 10 MB");
+	alone = crowd(1, 4);
+	most = crowd(CROWD, 5);
+	printf("the last of %d waits %.1f times as long as one alone\n", CROWD, most / alone);
+	stalled_among_live(conn);
+	PQfinish(conn);
+	test_leyden_stop(&service);
+	test_service_end(&service);
+	return 0;
+}
