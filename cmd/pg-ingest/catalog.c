@@ -380,3 +380,30 @@ catalog_migrations(struct arena *a, Migration ***migrations)
 	}
 	return n;
 }
+
+char *
+catalog_status(void)
+{
+	const char *version = NULL;
+	json_t *status, *list = json_array();
+	char *text, *members;
+
+	for (const struct table_def *d = first; d != NULL; d = d->next) {
+		const struct relation *rel = catalog_relation(d->oid);
+		char *name;
+
+		if (catalog_is_known(d->version))
+			version = d->version;
+		if (rel == NULL || rel->def != d)
+			continue;
+		name = xasprintf("%s.%s", d->table->schema, d->table->name);
+		json_array_append_new(list, json_string(name));
+		free(name);
+	}
+	status = json_pack("{s:s?, s:o}", "schema_version", version, "electrified", list);
+	text = json_dumps(status, JSON_COMPACT);
+	members = xmemdup0(text + 1, strlen(text) - 2);
+	free(text);
+	json_decref(status);
+	return members;
+}

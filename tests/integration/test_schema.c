@@ -537,6 +537,22 @@ START_TEST(what_is_taken_out_is_refused)
 }
 END_TEST
 
+START_TEST(an_operator_sees_it)
+{
+	test_shell_await("public.lines public.parts public.times",
+	    "LEYDEN_RUN_DIR=%s/run " TEST_BIN "/leyden --status --json | python3 -c 'import json, sys; "
+	    "t = [t for t in json.load(sys.stdin)[\"tools\"] if "
+	    "t[\"name\"].startswith(\"pg-ingest\")][0][\"status\"]; "
+	    "print(*sorted(t[\"electrified\"]))'",
+	    service.dir);
+	test_shell_await("leyden_electrified_tables{connector=\"postgres_1\"} 3",
+	    "curl -s http://127.0.0.1:%u/metrics | grep ^leyden_electrified_tables", service.http);
+	test_shell_await("1",
+	    "curl -s http://127.0.0.1:%u/metrics | grep -c '^leyden_schema_info.*version=\"20'",
+	    service.http);
+}
+END_TEST
+
 /* The history is Postgres'; a file of the log that is lost takes none of it along. */
 START_TEST(history_outlives_the_log)
 {
@@ -564,7 +580,7 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { every_type_travels, every_default_is_right, tables_are_as_documented,
 		another_table_of_the_name, migrations_are_told_whole, rows_have_the_columns_of_their_time,
-		what_is_taken_out_is_refused, history_outlives_the_log };
+		what_is_taken_out_is_refused, an_operator_sees_it, history_outlives_the_log };
 	const struct suite_tests schema = { "schema", tests, sizeof tests / sizeof tests[0], set_up,
 		tear_down };
 
