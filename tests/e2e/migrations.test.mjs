@@ -8,6 +8,7 @@ import Database from 'better-sqlite3'
 import decompress from 'decompress'
 import { buildMigrations, loadMigrations } from './node_modules/electric-sql/dist/cli/migrations/builder.js'
 import { data as base } from './node_modules/electric-sql/dist/migrators/schema.js'
+import { converge, createTables, electrifyTables, id, syncedClient } from './support/app.mjs'
 import { scenario } from './support/world.mjs'
 
 const schemaOf = `SELECT type, name, sql FROM sqlite_master
@@ -92,3 +93,43 @@ scenario('migrations are bundled', async (world, step) => {
 		assert.deepEqual(await live.query(schemaOf), expected)
 	})
 })
+
+// What a transaction does to rows before, between and after its changes of the table; what Postgres computes; TRUNCATE.
+for (const version of (process.env.CLIENT_VERSION ?? '0.5.0 0.5.1 0.5.3').split(' ')) {
+	scenario(`rows and migrations in one transaction, electric-sql ${version}`, async (world) => {
+		const { database } = world
+		await database.exec(createTables)
+		await database.exec(`INSERT INTO projects VALUES ('${id(1)}', 'first', NULL); INSERT INTO tasks VALUES ('${id(11)}', '${id(1)}', 'old', 0);`)
+		await database.exec(electrifyTables)
+		const client = await syncedClient(world, 'ann', { version })
+		await converge(world, [client])
+		const subscriptions = await client.subscriptions()
+		await client.exec(['UPDATE tasks SET done = 7 WHERE id = ?', id(11)])
+		await converge(world, [client])
+
+		await database.exec(`BEGIN;
+			SELECT electric.migration_version('20230900000002');
+			INSERT INTO tasks VALUES ('${id(12)}', '${id(1)}', 'before', 1), ('${id(13)}', '${id(1)}', 'gone', 1);
+			ALTER TABLE tasks ADD COLUMN due text DEFAULT 'soon', ADD COLUMN made text NOT NULL DEFAULT now()::text;
+			INSERT INTO tasks VALUES ('${id(14)}', '${id(1)}', 'between', 1);
+			UPDATE tasks SET due = 'now' WHERE title = 'before';
+			ALTER TABLE tasks ADD COLUMN kind text DEFAULT 'plain';
+			DELETE FROM tasks WHERE title = 'gone';
+			INSERT INTO tasks VALUES ('${id(15)}', '${id(1)}', 'after', 1, NULL, 'epoch', NULL);
+			CREATE UNIQUE INDEX tasks_title ON tasks (title);
+			COMMIT;`)
+		await database.exec(`UPDATE tasks SET kind = 'odd' WHERE id = '${id(14)}'; DROP INDEX tasks_title`)
+		await client.waitFor("SELECT count(*) AS n FROM sqlite_master WHERE name = 'tasks_title'", [{ n: 0 }])
+		await converge(world, [client])
+		assert.equal((await database.rows(`SELECT * FROM tasks WHERE made IS NULL OR due = 'soon'`)).length, 2)
+
+		// A row that Postgres filled is written and deleted by the client as any other.
+		await client.exec(['UPDATE tasks SET due = ? WHERE id = ?', 'from ann', id(11)], ['DELETE FROM tasks WHERE id = ?', id(12)])
+		await converge(world, [client])
+		assert.equal((await database.rows('SELECT * FROM tasks')).length, 3)
+
+		await database.exec(`TRUNCATE projects, tasks; INSERT INTO projects VALUES ('${id(2)}', 'next', NULL)`)
+		await converge(world, [client])
+		assert.deepEqual(await client.subscriptions(), subscriptions, 'the client never started over')
+	})
+}
