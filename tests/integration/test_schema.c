@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <libpq-fe.h>
 
 #include "sat_client.h"
@@ -405,6 +406,7 @@ note_message(const struct sat_client *c, const struct sat_message *m)
 static const char *
 next_transaction(struct sat_client *c)
 {
+	time_t begun = time(NULL);
 	bool more = true;
 
 	seen[0] = '\0';
@@ -412,6 +414,8 @@ next_transaction(struct sat_client *c)
 		struct sat_message *m = sat_next(c);
 
 		ck_assert_ptr_nonnull(m);
+		/* Pings come all the time. */
+		ck_assert_msg(time(NULL) - begun < AWAIT_SECONDS, "no transaction came");
 		more = note_message(c, m);
 		sat_message_free(m);
 	}
