@@ -300,6 +300,25 @@ START_TEST(tables_are_as_documented)
 }
 END_TEST
 
+/* A foreign key to what became a key in Postgres alone stays there. */
+START_TEST(parents_need_a_key)
+{
+	sqlite3 *db = sqlite_of(database("parents",
+	    "CREATE TABLE p (id int PRIMARY KEY, early int UNIQUE, late int); CALL electric.electrify('p');"
+	    "ALTER TABLE p ADD UNIQUE (late);"
+	    "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES p, b int REFERENCES p (early), c int "
+	    "REFERENCES p (late));"
+	    "CALL electric.electrify('c')"));
+
+	ck_assert_str_eq(sqlite_value(db, "SELECT group_concat(\"from\" || ' ' || \"to\") FROM (SELECT * "
+					  "FROM pragma_foreign_key_list('c') ORDER BY 4)"),
+	    "a id,b early");
+	ck_assert_ptr_null(sqlite_schema_run(db, "INSERT INTO p VALUES (1, 2, 3); INSERT INTO c VALUES (1, "
+						 "1, 2, 9); DELETE FROM c; DELETE FROM p"));
+	sqlite3_close(db);
+}
+END_TEST
+
 /* A table that was dropped and made again takes the place of the one that clients have. */
 START_TEST(another_table_of_the_name)
 {
@@ -583,8 +602,9 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { every_type_travels, every_default_is_right, tables_are_as_documented,
-		another_table_of_the_name, migrations_are_told_whole, rows_have_the_columns_of_their_time,
-		what_is_taken_out_is_refused, an_operator_sees_it, history_outlives_the_log };
+		parents_need_a_key, another_table_of_the_name, migrations_are_told_whole,
+		rows_have_the_columns_of_their_time, what_is_taken_out_is_refused, an_operator_sees_it,
+		history_outlives_the_log };
 	const struct suite_tests schema = { "schema", tests, sizeof tests / sizeof tests[0], set_up,
 		tear_down };
 
