@@ -197,6 +197,16 @@ fuzz: deps
 		build-fuzz/corpus/$$f tests/fuzz/corpus/$$f 2>build-fuzz/$$f.log || { tail -n 40 build-fuzz/$$f.log; exit 1; }; \
 		grep -E '^(Done|stat::number_of_executed_units)' build-fuzz/$$f.log; done
 
+# Schemas of others, in SCHEMAS_DIR: how much of them can be electrified.
+test-programs: $(BUILD)/tests/schemas/electrify
+$(BUILD)/tests/schemas/electrify: $(BUILD)/tests/schemas/electrify.o $(UNDER_test_schema) $(SUPPORT) $(BUILD)/libleyden.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) -o $@ $^ -lwslay -lpq -lcrypto $(LIBS_test_schema) $(LIBS_common)
+
+.PHONY: schemas
+schemas: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@tests/schemas/run
+
 # Benchmarks: every tests/bench/*.sh in turn, or the one that BENCH names. Each prints ratios of one run.
 BENCHES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 

@@ -174,6 +174,43 @@ put_writes(struct buf *b)
 	}
 }
 
+/* A text in a label's quotes. */
+static void
+put_label(struct buf *b, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			buf_puts(b, "\\");
+		buf_put(b, *text == '\n' ? " " : text, 1);
+	}
+}
+
+static void
+put_schemas(struct buf *b)
+{
+	uint64_t tables;
+
+	buf_puts(b, "# HELP leyden_electrified_tables Tables that are synced.\n"
+		    "# TYPE leyden_electrified_tables gauge\n");
+	for (unsigned i = 1; i <= upstream_databases(); i++) {
+		upstream_schema(i, &tables);
+		buf_printf(b,
+		    "leyden_electrified_tables{connector=\"" SAT_POSTGRES_ORIGIN "\"} %" PRIu64 "\n", i,
+		    tables);
+	}
+	buf_puts(
+	    b, "# HELP leyden_schema_info The version of the schema.\n# TYPE leyden_schema_info gauge\n");
+	for (unsigned i = 1; i <= upstream_databases(); i++) {
+		const char *version = upstream_schema(i, &tables);
+
+		if (version == NULL)
+			continue;
+		buf_printf(b, "leyden_schema_info{connector=\"" SAT_POSTGRES_ORIGIN "\",version=\"", i);
+		put_label(b, version);
+		buf_puts(b, "\"} 1\n");
+	}
+}
+
 static void
 get_metrics(struct request *r)
 {
@@ -188,6 +225,7 @@ get_metrics(struct request *r)
 	for (unsigned i = 1; i <= upstream_databases(); i++)
 		buf_printf(&b, "leyden_connector_ready{connector=\"" SAT_POSTGRES_ORIGIN "\"} %d\n", i,
 		    upstream_streaming(i));
+	put_schemas(&b);
 	put_writes(&b);
 	if (upstream_log(&first, &last, &bytes)) {
 		metric(&b, "leyden_log_first_position", "The oldest transaction that the log keeps.", first);

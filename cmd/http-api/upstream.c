@@ -17,6 +17,8 @@
 struct database {
 	struct peer *ingest, *publish;
 	bool streaming;
+	char *version; /* of its schema; NULL: none yet */
+	uint64_t tables;
 	uint64_t applied, rejected;
 };
 
@@ -49,7 +51,12 @@ ingest_told(struct peer *p, const Frame *f)
 	struct database *d = p->data;
 	json_t *status = json_loads(f->status_told->json, 0, NULL);
 
+	const char *version = json_string_value(json_object_get(status, "schema_version"));
+
 	d->streaming = json_is_true(json_object_get(status, "streaming"));
+	d->tables = json_array_size(json_object_get(status, "electrified"));
+	free(d->version);
+	d->version = version != NULL ? xstrdup(version) : NULL;
 	json_decref(status);
 }
 
@@ -157,6 +164,13 @@ bool
 upstream_streaming(unsigned instance)
 {
 	return databases[instance - 1].streaming;
+}
+
+const char *
+upstream_schema(unsigned instance, uint64_t *tables)
+{
+	*tables = databases[instance - 1].tables;
+	return databases[instance - 1].version;
 }
 
 void

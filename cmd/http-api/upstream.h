@@ -13,6 +13,8 @@ void upstream_open(unsigned databases, void (*on_schema)(const SchemaRead *schem
 unsigned upstream_databases(void);
 /* Is the pg-ingest of this instance (from 1) streaming? As of a second ago at most. */
 bool upstream_streaming(unsigned instance);
+/* The version of the schema that the instance has reached, NULL: none; how many tables are electrified. */
+const char *upstream_schema(unsigned instance, uint64_t *tables);
 /* Client transactions that the instance's pg-publish has applied, and that Postgres refused, since it
  * started. */
 void upstream_writes(unsigned instance, uint64_t *applied, uint64_t *rejected);

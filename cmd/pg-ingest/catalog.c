@@ -250,21 +250,51 @@ catalog_know_all(void)
 
 // ---- migrations
 
-/* Is there a table of this name by the end of the version? */
-static bool
-is_synced(const char *schema, const char *name, const struct table_def *end)
+/* The table of this name by the end of the version; NULL: there is none. */
+static const struct table_def *
+table_named(const char *schema, const char *name, const struct table_def *end)
 {
-	bool found = false;
+	const struct table_def *found = NULL;
 
 	for (const struct table_def *d = first; d != end; d = d->next)
 		if (strcmp(d->table->schema, schema) == 0 && strcmp(d->table->name, name) == 0)
-			found = !d->removed;
+			found = d->removed ? NULL : d;
 	return found;
 }
 
+static bool
+same_names(const json_t *some, const json_t *others)
+{
+	size_t n = json_array_size(some);
+
+	for (size_t i = 0; i < n; i++)
+		if (!has_string(others, json_string_value(json_array_get(some, i))))
+			return false;
+	return n == json_array_size(others);
+}
+
+/* Do clients know these columns of the table as a key? */
+static bool
+is_key(const json_t *definition, const json_t *columns)
+{
+	const json_t *list = json_object_get(definition, "constraints");
+
+	if (same_names(json_object_get(definition, "pks"), columns))
+		return true;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *c = json_array_get(list, i);
+		const char *kind = text_of(c, "kind");
+
+		if (kind != NULL && kind[0] == 'u' && !is_true(c, "local") &&
+		    same_names(json_object_get(c, "columns"), columns))
+			return true;
+	}
+	return false;
+}
+
 /*
- * The definition without the foreign keys to tables that are not synced: SQLite refuses every write of a
- * table whose parent does not exist. To be released.
+ * The definition without the foreign keys that lead to no key on clients, be it that the table is not synced:
+ * SQLite refuses every write of such tables. To be released.
  */
 static json_t *
 for_clients(const struct table_def *d, const struct table_def *end)
@@ -274,8 +304,12 @@ for_clients(const struct table_def *d, const struct table_def *end)
 	for (size_t i = json_array_size(list); i > 0; i--) {
 		const json_t *c = json_array_get(list, i - 1);
 		const char *schema = text_of(c, "ref_schema"), *table = text_of(c, "ref_table");
+		const struct table_def *parent;
 
-		if (schema != NULL && table != NULL && !is_synced(schema, table, end))
+		if (schema == NULL || table == NULL)
+			continue;
+		parent = table_named(schema, table, end);
+		if (parent == NULL || !is_key(parent->json, json_object_get(c, "ref_columns")))
 			json_array_remove(list, i - 1);
 	}
 	return definition;
@@ -379,4 +413,31 @@ catalog_migrations(struct arena *a, Migration ***migrations)
 			(*migrations)[n++] = catalog_migration(a, d->version);
 	}
 	return n;
+}
+
+char *
+catalog_status(void)
+{
+	const char *version = NULL;
+	json_t *status, *list = json_array();
+	char *text, *members;
+
+	for (const struct table_def *d = first; d != NULL; d = d->next) {
+		const struct relation *rel = catalog_relation(d->oid);
+		char *name;
+
+		if (catalog_is_known(d->version))
+			version = d->version;
+		if (rel == NULL || rel->def != d)
+			continue;
+		name = xasprintf("%s.%s", d->table->schema, d->table->name);
+		json_array_append_new(list, json_string(name));
+		free(name);
+	}
+	status = json_pack("{s:s?, s:o}", "schema_version", version, "electrified", list);
+	text = json_dumps(status, JSON_COMPACT);
+	members = xmemdup0(text + 1, strlen(text) - 2);
+	free(text);
+	json_decref(status);
+	return members;
 }

@@ -72,6 +72,10 @@ void catalog_know_all(void);
 size_t catalog_migrations(struct arena *a, Migration ***migrations);
 Migration *catalog_migration(struct arena *a, const char *version);
 
+/* The version that was reached, and the tables that are electrified, as members of a JSON object; allocated.
+ */
+char *catalog_status(void);
+
 /* A row of electric.electrified. */
 void catalog_add_shadow(uint32_t table, uint32_t shadow);
 

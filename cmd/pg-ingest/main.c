@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "catalog.h"
 #include "exits.h"
 #include "log.h"
 #include "pg.h"
@@ -86,11 +87,12 @@ stop(void)
 static char *
 status(void)
 {
-	char *shown = pg_url_shown(database_url), *stream = stream_status();
-	char *json = xasprintf("\"postgres\":\"%s\",\"slot\":\"%s\",%s", shown, slot, stream);
+	char *shown = pg_url_shown(database_url), *stream = stream_status(), *schema = catalog_status();
+	char *json = xasprintf("\"postgres\":\"%s\",\"slot\":\"%s\",%s,%s", shown, slot, stream, schema);
 
 	free(shown);
 	free(stream);
+	free(schema);
 	return json;
 }
 

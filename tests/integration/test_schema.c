@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <libpq-fe.h>
 
 #include "sat_client.h"
@@ -299,6 +300,25 @@ START_TEST(tables_are_as_documented)
 }
 END_TEST
 
+/* A foreign key to what became a key in Postgres alone stays there. */
+START_TEST(parents_need_a_key)
+{
+	sqlite3 *db = sqlite_of(database("parents",
+	    "CREATE TABLE p (id int PRIMARY KEY, early int UNIQUE, late int); CALL electric.electrify('p');"
+	    "ALTER TABLE p ADD UNIQUE (late);"
+	    "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES p, b int REFERENCES p (early), c int "
+	    "REFERENCES p (late));"
+	    "CALL electric.electrify('c')"));
+
+	ck_assert_str_eq(sqlite_value(db, "SELECT group_concat(\"from\" || ' ' || \"to\") FROM (SELECT * "
+					  "FROM pragma_foreign_key_list('c') ORDER BY 4)"),
+	    "a id,b early");
+	ck_assert_ptr_null(sqlite_schema_run(db, "INSERT INTO p VALUES (1, 2, 3); INSERT INTO c VALUES (1, "
+						 "1, 2, 9); DELETE FROM c; DELETE FROM p"));
+	sqlite3_close(db);
+}
+END_TEST
+
 /* A table that was dropped and made again takes the place of the one that clients have. */
 START_TEST(another_table_of_the_name)
 {
@@ -405,6 +425,7 @@ note_message(const struct sat_client *c, const struct sat_message *m)
 static const char *
 next_transaction(struct sat_client *c)
 {
+	time_t begun = time(NULL);
 	bool more = true;
 
 	seen[0] = '\0';
@@ -412,6 +433,8 @@ next_transaction(struct sat_client *c)
 		struct sat_message *m = sat_next(c);
 
 		ck_assert_ptr_nonnull(m);
+		/* Pings come all the time. */
+		ck_assert_msg(time(NULL) - begun < AWAIT_SECONDS, "no transaction came");
 		more = note_message(c, m);
 		sat_message_free(m);
 	}
@@ -537,6 +560,22 @@ START_TEST(what_is_taken_out_is_refused)
 }
 END_TEST
 
+START_TEST(an_operator_sees_it)
+{
+	test_shell_await("public.lines public.parts public.times",
+	    "LEYDEN_RUN_DIR=%s/run " TEST_BIN "/leyden --status --json | python3 -c 'import json, sys; "
+	    "t = [t for t in json.load(sys.stdin)[\"tools\"] if "
+	    "t[\"name\"].startswith(\"pg-ingest\")][0][\"status\"]; "
+	    "print(*sorted(t[\"electrified\"]))'",
+	    service.dir);
+	test_shell_await("leyden_electrified_tables{connector=\"postgres_1\"} 3",
+	    "curl -s http://127.0.0.1:%u/metrics | grep ^leyden_electrified_tables", service.http);
+	test_shell_await("1",
+	    "curl -s http://127.0.0.1:%u/metrics | grep -c '^leyden_schema_info.*version=\"20'",
+	    service.http);
+}
+END_TEST
+
 /* The history is Postgres'; a file of the log that is lost takes none of it along. */
 START_TEST(history_outlives_the_log)
 {
@@ -563,8 +602,9 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { every_type_travels, every_default_is_right, tables_are_as_documented,
-		another_table_of_the_name, migrations_are_told_whole, rows_have_the_columns_of_their_time,
-		what_is_taken_out_is_refused, history_outlives_the_log };
+		parents_need_a_key, another_table_of_the_name, migrations_are_told_whole,
+		rows_have_the_columns_of_their_time, what_is_taken_out_is_refused, an_operator_sees_it,
+		history_outlives_the_log };
 	const struct suite_tests schema = { "schema", tests, sizeof tests / sizeof tests[0], set_up,
 		tear_down };
 

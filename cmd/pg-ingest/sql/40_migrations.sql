@@ -29,7 +29,13 @@ BEGIN
     -- Clients take digits and underscores only.
     $3 := regexp_replace($3, '[^0-9_]', '', 'g');
     RAISE WARNING 'assigning automatic migration version id: %', $3;
-    SELECT m.txid, m.txts, m.version INTO $1, $2, $3 FROM electric.migration_version($3) AS m;
+    BEGIN
+        SELECT m.txid, m.txts, m.version INTO $1, $2, $3 FROM electric.migration_version($3) AS m;
+    EXCEPTION
+        WHEN unique_violation THEN   -- by another transaction of this millisecond
+            SELECT m.txid, m.txts, m.version INTO $1, $2, $3
+              FROM electric.migration_version($3 || '_' || pg_catalog.pg_current_xact_id()) AS m;
+    END;
 END
 $$;
 

@@ -97,32 +97,31 @@ CREATE OR REPLACE FUNCTION electric.check_names(now jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     full_name text := format('%I.%I', now ->> 'schema', now ->> 'name');
+    names     text[];
     one       text;
     other     text;
 BEGIN
-    FOR one IN
-        SELECT now ->> 'name' UNION ALL SELECT i ->> 'name' FROM jsonb_array_elements(now -> 'indexes') AS i
-    LOOP
-        IF one ~* '^(sqlite_|_electric_)' THEN
-            PERFORM electric.refuse(format('the name %I cannot be used in electrified table %s', one, full_name),
-                                    'SQLite and its clients keep names that begin with sqlite_ or _electric_.',
-                                    'Give it another name.');
-        END IF;
-        SELECT format('%I.%I', d.definition ->> 'schema', d.definition ->> 'name') INTO other
-          FROM (SELECT DISTINCT ON (definition ->> 'oid') definition FROM electric.ddl_commands
-                 WHERE NOT definition ? 'removed' ORDER BY definition ->> 'oid', id DESC) AS d
-         WHERE d.definition ->> 'oid' <> now ->> 'oid'
-           AND (d.definition ->> 'schema', d.definition ->> 'name') <> (now ->> 'schema', now ->> 'name')
-           AND (lower(d.definition ->> 'name') = lower(one)
-                OR EXISTS (SELECT FROM jsonb_array_elements(d.definition -> 'indexes') AS i
-                            WHERE lower(i ->> 'name') = lower(one)))
-         LIMIT 1;
-        IF FOUND THEN
-            PERFORM electric.refuse(format('the name %I of electrified table %s is taken on clients', one, full_name),
-                                    format('Table %s has it; SQLite knows neither schemas nor case in names.', other),
-                                    'Give it another name.');
-        END IF;
-    END LOOP;
+    names := ARRAY(SELECT now ->> 'name' UNION ALL SELECT i ->> 'name' FROM jsonb_array_elements(now -> 'indexes') AS i);
+    SELECT n INTO one FROM unnest(names) AS n WHERE n ~* '^(sqlite_|_electric_)' LIMIT 1;
+    IF FOUND THEN
+        PERFORM electric.refuse(format('the name %I cannot be used in electrified table %s', one, full_name),
+                                'SQLite and its clients keep names that begin with sqlite_ or _electric_.',
+                                'Give it another name.');
+    END IF;
+    SELECT n, format('%I.%I', d.definition ->> 'schema', d.definition ->> 'name') INTO one, other
+      FROM (SELECT DISTINCT ON (definition ->> 'oid') definition FROM electric.ddl_commands
+             WHERE NOT definition ? 'removed' ORDER BY definition ->> 'oid', id DESC) AS d
+      JOIN unnest(names) AS n
+        ON lower(d.definition ->> 'name') = lower(n)
+           OR lower(n) IN (SELECT lower(i ->> 'name') FROM jsonb_array_elements(d.definition -> 'indexes') AS i)
+     WHERE d.definition ->> 'oid' <> now ->> 'oid'
+       AND (d.definition ->> 'schema', d.definition ->> 'name') <> (now ->> 'schema', now ->> 'name')
+     LIMIT 1;
+    IF FOUND THEN
+        PERFORM electric.refuse(format('the name %I of electrified table %s is taken on clients', one, full_name),
+                                format('Table %s has it; SQLite knows neither schemas nor case in names.', other),
+                                'Give it another name.');
+    END IF;
     SELECT string_agg(quote_ident(c ->> 'name'), ', ' ORDER BY c ->> 'num') INTO one
       FROM jsonb_array_elements(now -> 'columns') AS c GROUP BY lower(c ->> 'name') HAVING count(*) > 1 LIMIT 1;
     IF FOUND THEN
