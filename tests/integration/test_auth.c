@@ -181,6 +181,65 @@ START_TEST(client_ids_are_held_once)
 }
 END_TEST
 
+// ---- what each process holds
+
+/* What follows the name in a file of /proc/PID; static. */
+static const char *
+proc(pid_t pid, const char *file, const char *name)
+{
+	return test_shell("sed -n 's/^%s[[:space:]]*//p' /proc/%d/%s", name, (int)pid, file);
+}
+
+/* Does the process' environment, a file that it has mapped, or one that it has open say this? */
+static bool
+holds(pid_t pid, const char *text)
+{
+	return strcmp(
+		   test_shell("{ cd /proc/%d && cat environ cmdline maps && ls -l fd; } | tr '\\0' '\\n' | "
+			      "grep -cF -- '%s'; true",
+		       (int)pid, text),
+		   "0") != 0;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FILTERED "0" /* the sanitizers need what the filter takes */
+#else
+#define FILTERED "2"
+#endif
+
+/* Who reads what strangers send has no credential and no key, nor the means to come by one. */
+START_TEST(privileges_are_separate)
+{
+	static const char *const tools[] = { "log-store", "pg-ingest", "pg-snapshot", "pg-publish",
+		"auth-check", "http-api", "ws-gateway" };
+
+	if (geteuid() != 0)
+		return; /* nobody else may look */
+	for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+		bool has_database = strncmp(tools[i], "pg-", 3) == 0;
+		bool has_keys = strcmp(tools[i], "auth-check") == 0;
+		bool has_strangers = i >= 5;
+		pid_t pid = test_tool_pid(&service, tools[i], 0);
+
+		ck_assert_int_ne(pid, 0);
+		ck_assert_str_eq(proc(pid, "status", "NoNewPrivs:"), "1");
+		ck_assert_str_eq(proc(pid, "status", "Seccomp:"), FILTERED);
+		ck_assert_str_eq(proc(pid, "limits", "Max core file size"),
+		    "0                    0                    bytes     ");
+		ck_assert_int_eq(holds(pid, "DATABASE_URL"), has_database);
+		ck_assert_int_eq(holds(pid, "password@"), has_database);
+		ck_assert_int_eq(holds(pid, "AUTH_JWT_"), has_keys);
+		ck_assert_int_eq(holds(pid, strchr(key_variable, '@') + 1), has_keys);
+		if (has_strangers)
+			ck_assert_str_eq(
+			    test_shell("find /proc/%d/fd -type l -printf '%%l\\n' | grep -vcE "
+				       "'^(socket|pipe|anon_inode):|^/dev/null$|/service.log$'; true",
+				(int)pid),
+			    "0");
+	}
+}
+END_TEST
+
 /* The examples of the manual, in one shell. */
 START_TEST(manual_works)
 {
@@ -207,7 +266,7 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { tokens_open_the_door, token_ends_its_session, keys_are_rotated,
-		client_ids_are_their_users, client_ids_are_held_once, manual_works,
+		client_ids_are_their_users, client_ids_are_held_once, privileges_are_separate, manual_works,
 		sanitizers_have_found_nothing };
 
 	return suite_run(
