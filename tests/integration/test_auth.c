@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sat_client.h"
@@ -240,6 +241,48 @@ START_TEST(privileges_are_separate)
 }
 END_TEST
 
+/* Started by root, the tools are another, whole service all the same; they go when leyden is killed. */
+START_TEST(root_becomes_another)
+{
+	struct test_service other = service;
+	struct sat_client *c;
+	char file[300], nobody[128];
+	pid_t pids[16], pid;
+	unsigned n = 0;
+
+	if (geteuid() != 0)
+		return;
+	other.pid = 0;
+	other.port = other.http = 0;
+	test_leyden_stop(&service);
+	test_shell("install -d -m 700 -o nobody %s/theirs && chmod 644 %s/keys", service.dir, service.dir);
+	snprintf(file, sizeof file, "OFFSET_STORAGE_FILE=%s/theirs/log", service.dir);
+	other.env[5] = file;
+	other.env[6] = "LEYDEN_USER=nobody";
+	test_leyden_start(&other);
+	while (n < 16 && (pid = test_tool_pid(&other, NULL, n)) != 0)
+		pids[n++] = pid;
+	ck_assert_uint_ge(n, 8);
+	snprintf(nobody, sizeof nobody, "%s",
+	    test_shell("u=$(id -u nobody) g=$(id -g nobody); echo $u $u $u $g $g $g 1"));
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_str_eq(test_shell("awk '/^[UG]id/ { printf \"%%s %%s %%s \", $2, $3, $4 } "
+					    "/^Groups/ { print NF }' /proc/%d/status",
+				     (int)pids[i]),
+		    nobody);
+	ck_assert_str_eq(test_shell("stat -c '%%a %%U' %s/run", other.dir), "710 root");
+	c = sat_connect(other.port, "of-nobody");
+	sat_auth(c, token(OLD_KEY, "ann", ""));
+	sat_message_free(sat_await(c, SAT_AUTH_RESP));
+	sat_free(c);
+	kill(other.pid, SIGKILL);
+	for (unsigned i = 0; i < n; i++)
+		test_shell_await("gone", "test -e /proc/%d/exe || echo gone", (int)pids[i]);
+	waitpid(other.pid, NULL, 0);
+	test_leyden_start(&service);
+}
+END_TEST
+
 /* The examples of the manual, in one shell. */
 START_TEST(manual_works)
 {
@@ -266,8 +309,8 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { tokens_open_the_door, token_ends_its_session, keys_are_rotated,
-		client_ids_are_their_users, client_ids_are_held_once, privileges_are_separate, manual_works,
-		sanitizers_have_found_nothing };
+		client_ids_are_their_users, client_ids_are_held_once, privileges_are_separate,
+		root_becomes_another, manual_works, sanitizers_have_found_nothing };
 
 	return suite_run(
 	    &(struct suite_tests){ "auth", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
