@@ -283,6 +283,100 @@ START_TEST(root_becomes_another)
 }
 END_TEST
 
+// ---- the command line
+
+/* What auth-check says of this environment; static. */
+static const char *
+checked(const char *environment)
+{
+	return test_shell(
+	    "env -i %s %s/auth-check --check-config 2>&1 >/dev/null | sed 's/.* variable=/variable=/'",
+	    environment, TEST_BIN);
+}
+
+START_TEST(configuration_is_judged)
+{
+	static const struct {
+		const char *environment, *said;
+	} cases[] = {
+		{ "AUTH_MODE=open", "variable=AUTH_MODE error=\"Unsupported auth mode: \\\"open\\\"\"" },
+		{ "", "variable=AUTH_JWT_ALG error=\"Missing or invalid 'alg' configuration option for "
+		      "secure auth "
+		      "mode\"" },
+		{ "AUTH_JWT_ALG=none", "variable=AUTH_JWT_ALG error=\"Missing or invalid 'alg' configuration "
+				       "option for secure auth "
+				       "mode\"" },
+		{ "AUTH_JWT_ALG=HS256", "variable=AUTH_JWT_KEY error=\"Missing 'key' configuration option "
+					"for secure auth mode\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY='  '", "variable=AUTH_JWT_KEY error=\"Missing 'key' "
+							  "configuration option for secure auth mode\"" },
+		{ "AUTH_JWT_ALG=HS512 AUTH_JWT_KEY=" OLD_KEY, "variable=AUTH_JWT_KEY error=\"The 'key' needs "
+							      "to be at least 64 bytes long for HS512\"" },
+		{ "AUTH_JWT_ALG=RS256 AUTH_JWT_KEY=" OLD_KEY,
+		    "variable=AUTH_JWT_KEY error=\"The 'key' is not a PEM public key for RS256\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=@/nowhere",
+		    "variable=AUTH_JWT_KEY error=\"/nowhere: No such file or directory\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " AUTH_JWT_KEY_IS_BASE64_ENCODED=maybe",
+		    "variable=AUTH_JWT_KEY_IS_BASE64_ENCODED error=\"not true or false: \\\"maybe\\\"\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " AUTH_JWT_KEY_IS_BASE64_ENCODED=true",
+		    "variable=AUTH_JWT_KEY error=\"The 'key' is not base64, as "
+		    "AUTH_JWT_KEY_IS_BASE64_ENCODED has "
+		    "it\"" },
+		{ "AUTH_MODE=insecure", "" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY, "" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		ck_assert_str_eq(checked(cases[i].environment), cases[i].said);
+		ck_assert_str_eq(test_shell("env -i %s %s/auth-check --check-config >/dev/null 2>&1; echo $?",
+				     cases[i].environment, TEST_BIN),
+		    cases[i].said[0] != '\0' ? "78" : "0");
+	}
+}
+END_TEST
+
+/* The rest of the command is the test's. */
+#define GEN_TOKEN                                                                                            \
+	"export AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " PATH=$(cd %s && pwd):$PATH; auth-check "         \
+	"gen-token "
+
+START_TEST(tokens_are_made)
+{
+	static const struct {
+		const char *command, *output;
+	} cases[] = {
+		{ "ann | auth-check verify | head -n 1", "user_id: ann" },
+		{ "ann ben | wc -l", "2" },
+		{ "ann ben | sed -n 2p | auth-check verify | head -n 1", "user_id: ben" },
+		{ "ann --exp 4000000000 | auth-check verify | tail -n 1", "expires: 2096-10-02T07:06:40Z" },
+		{ "ann --exp 1000000000 | auth-check verify 2>&1", "auth-check: Expired token" },
+		{ "ann --exp 1000000000 | auth-check verify 2>/dev/null; echo $?", "77" },
+		{ "ann 'b,\"n' --format csv --exp 4000000000 | cut -d, -f1,3", "ann,2096-10-02T07:06:40Z" },
+		{ "'b,\"n' --format csv | cut -c 1-8", "\"b,\"\"n\"," },
+		{ "ann ben --format json | python3 -c 'import json, sys; t = json.load(sys.stdin); "
+		  "print(*t, *t[\"ann\"])'",
+		    "ann ben token expiry" },
+		{ "ann --format xml 2>&1", "auth-check: Invalid format 'xml'" },
+		{ "ann --format xml 2>/dev/null; echo $?", "64" },
+		{ "ann --output /nowhere/at/all 2>/dev/null; echo $?", "73" },
+		{ "ann --ttl soon 2>/dev/null; echo $?", "64" },
+		{ "ann --ttl 1 --exp 1 2>/dev/null; echo $?", "64" },
+		{ "' ' 2>/dev/null; echo $?", "64" },
+		{ "2>/dev/null; echo $?", "64" },
+		{ "ann | tr -d . | auth-check verify 2>&1", "auth-check: Invalid token" },
+	};
+	char said[300];
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		ck_assert_str_eq(
+		    test_shell(GEN_TOKEN "%s; true", TEST_BIN, cases[i].command), cases[i].output);
+	/* A file that only its owner may read. */
+	snprintf(said, sizeof said, "Written token information to %s/tokens", service.dir);
+	ck_assert_str_eq(test_shell(GEN_TOKEN "ann --output %s/tokens", TEST_BIN, service.dir), said);
+	ck_assert_str_eq(test_shell("stat -c %%a %s/tokens", service.dir), "600");
+}
+END_TEST
+
 /* The examples of the manual, in one shell. */
 START_TEST(manual_works)
 {
@@ -310,7 +404,8 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { tokens_open_the_door, token_ends_its_session, keys_are_rotated,
 		client_ids_are_their_users, client_ids_are_held_once, privileges_are_separate,
-		root_becomes_another, manual_works, sanitizers_have_found_nothing };
+		root_becomes_another, configuration_is_judged, tokens_are_made, manual_works,
+		sanitizers_have_found_nothing };
 
 	return suite_run(
 	    &(struct suite_tests){ "auth", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
