@@ -5,7 +5,7 @@ TOOLS   := leyden pg-ingest pg-snapshot pg-publish log-store ws-gateway auth-che
 TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
-	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libpg-query-dev \
+	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
 	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
 	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
 
@@ -24,7 +24,7 @@ CPPFLAGS := -Ilib -isystem $(BUILD)/gen $(shell pkg-config --cflags $(PKGS) 2>/d
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN)
 
 # What each tool needs beyond the library that all share: a parser or a credential is linked where it is used only.
-LIBS_common      := -lev -lprotobuf-c -ljansson
+LIBS_common      := -lev -lprotobuf-c -ljansson -lseccomp
 LIBS_leyden      := -lpq
 LIBS_pg-ingest   := -lpq -lpg_query -lxxhash
 LIBS_pg-snapshot := -lpq

@@ -84,3 +84,20 @@ out:
 	free(path);
 	return fd;
 }
+
+int
+rundir_share(const char *socket_name, gid_t group)
+{
+	char *path = peer_path(socket_name);
+	char *dir = xmemdup0(path, (size_t)(strrchr(path, '/') - path));
+	int result = 0;
+
+	if (chown(dir, (uid_t)-1, group) != 0 || chmod(dir, 0710) != 0 ||
+	    chown(path, (uid_t)-1, group) != 0 || chmod(path, 0660) != 0) {
+		log_error("socket", "path=%s error=%s", path, log_quote(strerror(errno)));
+		result = -1;
+	}
+	free(dir);
+	free(path);
+	return result;
+}

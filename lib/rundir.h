@@ -2,6 +2,8 @@
 #ifndef LEYDEN_RUNDIR_H
 #define LEYDEN_RUNDIR_H
 
+#include <sys/types.h>
+
 /* configured, or $XDG_RUNTIME_DIR/leyden, or /run/leyden; allocated. */
 char *rundir_resolve(const char *configured);
 /* 0, or -1 with a log line. */
@@ -14,5 +16,8 @@ char *rundir_socket_name(const char *tool, unsigned instance, unsigned number);
 /* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line.
  */
 int rundir_listen(const char *socket_name);
+
+/* Lets a group into the run directory, and connect to this socket in it. 0, or -1 with a log line. */
+int rundir_share(const char *socket_name, gid_t group);
 
 #endif

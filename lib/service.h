@@ -12,6 +12,7 @@
 
 #include "options.h"
 #include "peer.h"
+#include "sandbox.h"
 
 struct service {
 	const char *name;
@@ -34,6 +35,7 @@ struct service {
 	void (*stop)(void);
 	/* SIGHUP: reads again what files hold. NULL: there are none. */
 	void (*reload)(void);
+	unsigned sandbox; /* what it can do once it is open: sandbox.h */
 	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be
 	 * NULL. */
 	char *(*status)(void);
@@ -47,6 +49,8 @@ int service_run(const struct service *service, int argc, char **argv);
 
 /* The tool can do its work. `details` are key=value pairs for the log and for leyden's ready line, or "". */
 void service_ready(const char *details);
+/* Called before the loop begins: what its configuration has the tool do beyond what `sandbox` says. */
+void service_allow(unsigned sandbox);
 /* Leaves the loop; service_run() returns the code. */
 void service_exit(int code);
 /* This tool's configuration cannot work: logs one line that names the variable, and exits with EX_CONFIG. */

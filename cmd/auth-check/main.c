@@ -3,6 +3,7 @@
  * what strangers send, asks here and never sees a key.
  */
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <time.h>
 
 #include "command.h"
@@ -78,7 +79,9 @@ begin(void)
 {
 	static ev_stat file;
 
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
 	if (settings_key_file() != NULL) {
+		service_allow(SANDBOX_READ);
 		ev_stat_init(&file, on_file_changed, settings_key_file(), 0.);
 		ev_stat_start(loop(), &file);
 	}

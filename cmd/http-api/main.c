@@ -3,6 +3,7 @@
  * from log-store or pg-ingest.
  */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,9 @@ begin(void)
 {
 	char *name, *details;
 
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
+	if (tls_chain != NULL)
+		service_allow(SANDBOX_READ); /* when it is renewed */
 	upstream_open(databases, api_schema_came);
 	name = http_open(service_inherited_port(), address, port, tls_chain != NULL);
 	if (name == NULL)

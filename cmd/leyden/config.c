@@ -5,7 +5,9 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libpq-fe.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,8 @@ const struct option_def config_options[] = {
 	    "ws-gateway processes, as many as cores when unset", 0, 0 },
 	{ "libexec", "LEYDEN_LIBEXEC", OPT_STRING, &config.libexec, NULL,
 	    "where the tools are, beside leyden when unset", 0, 0 },
+	{ "user", "LEYDEN_USER", OPT_STRING, &config.user, NULL,
+	    "as root: whom the tools become (USER-TOOL, where there is such a user)", 0, 0 },
 	{ "notify-fd", NULL, OPT_UINT, &config.notify_fd, NULL, "write a newline to this fd when ready", 0,
 	    0 },
 	{ 0 },
@@ -142,6 +146,25 @@ check_listening(void)
 		    "WEBSOCKET_GATEWAYS", "not a number from 1 to %d: %u", GATEWAYS_MAX, config.gateways);
 }
 
+static void
+check_user(void)
+{
+	const struct passwd *user;
+
+	if (config.user == NULL)
+		return;
+	if (geteuid() != 0)
+		service_config_error("LEYDEN_USER", "only root can become another user");
+	errno = 0;
+	user = getpwnam(config.user);
+	if (user == NULL)
+		service_config_error("LEYDEN_USER", "%s: %s", config.user,
+		    errno != 0 ? strerror(errno) : "there is no such user");
+	if (user->pw_uid == 0)
+		service_config_error("LEYDEN_USER", "%s is root itself", config.user);
+	config.group = user->pw_gid;
+}
+
 /* The directory of leyden's own binary. */
 static char *
 own_directory(void)
@@ -198,6 +221,7 @@ config_check(void)
 	if (strlen(service_run_dir()) + sizeof LONGEST_SOCKET_NAME > sizeof addr.sun_path)
 		service_config_error(
 		    "LEYDEN_RUN_DIR", "too long for the sockets in it: \"%s\"", service_run_dir());
+	check_user();
 	if (config.libexec == NULL)
 		config.libexec = own_directory();
 	export_options();

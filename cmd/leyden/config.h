@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "options.h"
 
@@ -18,6 +19,8 @@ struct config {
 	char *listen_address; /* NULL: all interfaces */
 	char *libexec;	      /* where the tools' binaries are */
 	unsigned notify_fd;   /* UINT_MAX: none */
+	char *user;	      /* whom the tools become; NULL: they stay who leyden is */
+	gid_t group;	      /* theirs */
 };
 
 extern struct config config;

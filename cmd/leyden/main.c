@@ -61,6 +61,7 @@ main(int argc, char **argv)
 		.peers = { .handlers = none },
 		.check = check,
 		.open = begin,
+		.sandbox = SANDBOX_NONE,
 		.stop = stop,
 		.reload = supervise_hangup,
 		.status = supervise_status,

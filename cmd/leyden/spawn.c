@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,17 +97,41 @@ arrange_fds(const struct spawn *s)
 	close_range(READY_FD + 1, ~0U, 0);
 }
 
+/* Of the tool's own user, or of the one that all share, there is no way back to root. The group is one for
+ * all: it is how they reach each other's sockets. */
+static void
+drop_privileges(const char *tool)
+{
+	char *own = xasprintf("%s-%s", config.user, tool);
+	const struct passwd *user = getpwnam(own);
+
+	if (user == NULL || user->pw_uid == 0)
+		user = getpwnam(config.user);
+	if (user == NULL || user->pw_uid == 0 || setgroups(0, NULL) != 0 ||
+	    setresgid(config.group, config.group, config.group) != 0 ||
+	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0) {
+		log_error("configuration", "variable=LEYDEN_USER user=%s error=%s", log_quote(own),
+		    log_quote(strerror(errno)));
+		_exit(EX_CONFIG);
+	}
+	setenv("HOME", user->pw_dir, 1); /* where libpq looks for files */
+	free(own);
+}
+
 static void __attribute__((noreturn)) become(const struct spawn *s, pid_t parent)
 {
 	const struct program *program = s->program;
 	char *path = xasprintf("%s/%s", config.libexec, program->tool);
 	char *index = xasprintf("%u", s->index);
 	char *argv[5] = { (char *)(uintptr_t)program->tool };
-	char **env = environment(s);
+	char **env;
 	sigset_t none;
 	int n = 1;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (config.user != NULL)
+		drop_privileges(program->tool);
+	env = environment(s);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* after becoming another user, which undoes it */
 	if (getppid() != parent)
 		_exit(EX_UNAVAILABLE);
 	if (program->per != PER_SERVICE) {

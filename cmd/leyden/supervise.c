@@ -341,7 +341,7 @@ supervise_start(const struct program *table)
 	EACH_PROCESS(p)
 	{
 		p->control = rundir_listen(p->name);
-		if (p->control < 0)
+		if (p->control < 0 || (config.user != NULL && rundir_share(p->name, config.group) != 0))
 			return EX_OSERR;
 	}
 	EACH_PROCESS(p)

@@ -99,6 +99,7 @@ static const struct service log_store = {
 	.command = command,
 	.check = check_limits,
 	.open = open_log_store,
+	.sandbox = SANDBOX_FILES,
 	.stop = stop,
 	.status = serve_status,
 };

@@ -106,6 +106,7 @@ static const struct service pg_ingest = {
 	.command = command,
 	.check = check,
 	.open = open_ingest,
+	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.stop = stop,
 	.status = status,
 };

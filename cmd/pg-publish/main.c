@@ -107,6 +107,7 @@ static const struct service pg_publish = {
 	.command = command,
 	.check = check,
 	.open = open_publish,
+	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.status = status,
 };
 

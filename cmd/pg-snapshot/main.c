@@ -59,6 +59,7 @@ static const struct service pg_snapshot = {
 	.peers = { .handlers = snapshot_handlers, .down = snapshot_peer_down },
 	.check = check,
 	.open = open_snapshot,
+	.sandbox = SANDBOX_DIAL,
 	.status = status,
 };
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +150,10 @@ reload(void)
 static int
 open_gateway(void)
 {
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
 	raise_file_limit();
+	if (tls_chain != NULL)
+		service_allow(SANDBOX_READ); /* when it is renewed */
 	stream_cache_bytes = cache_bytes;
 	listening_socket = listen_port();
 	upstream_open();

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sat_client.h"
@@ -181,6 +182,201 @@ START_TEST(client_ids_are_held_once)
 }
 END_TEST
 
+// ---- what each process holds
+
+/* What follows the name in a file of /proc/PID; static. */
+static const char *
+proc(pid_t pid, const char *file, const char *name)
+{
+	return test_shell("sed -n 's/^%s[[:space:]]*//p' /proc/%d/%s", name, (int)pid, file);
+}
+
+/* Does the process' environment, a file that it has mapped, or one that it has open say this? */
+static bool
+holds(pid_t pid, const char *text)
+{
+	return strcmp(
+		   test_shell("{ cd /proc/%d && cat environ cmdline maps && ls -l fd; } | tr '\\0' '\\n' | "
+			      "grep -cF -- '%s'; true",
+		       (int)pid, text),
+		   "0") != 0;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FILTERED "0" /* the sanitizers need what the filter takes */
+#else
+#define FILTERED "2"
+#endif
+
+/* Who reads what strangers send has no credential and no key, nor the means to come by one. */
+START_TEST(privileges_are_separate)
+{
+	static const char *const tools[] = { "log-store", "pg-ingest", "pg-snapshot", "pg-publish",
+		"auth-check", "http-api", "ws-gateway" };
+
+	if (geteuid() != 0)
+		return; /* nobody else may look */
+	for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+		bool has_database = strncmp(tools[i], "pg-", 3) == 0;
+		bool has_keys = strcmp(tools[i], "auth-check") == 0;
+		bool has_strangers = i >= 5;
+		pid_t pid = test_tool_pid(&service, tools[i], 0);
+
+		ck_assert_int_ne(pid, 0);
+		ck_assert_str_eq(proc(pid, "status", "NoNewPrivs:"), "1");
+		ck_assert_str_eq(proc(pid, "status", "Seccomp:"), FILTERED);
+		ck_assert_str_eq(proc(pid, "limits", "Max core file size"),
+		    "0                    0                    bytes     ");
+		ck_assert_int_eq(holds(pid, "DATABASE_URL"), has_database);
+		ck_assert_int_eq(holds(pid, "password@"), has_database);
+		ck_assert_int_eq(holds(pid, "AUTH_JWT_"), has_keys);
+		ck_assert_int_eq(holds(pid, strchr(key_variable, '@') + 1), has_keys);
+		if (has_strangers)
+			ck_assert_str_eq(
+			    test_shell("find /proc/%d/fd -type l -printf '%%l\\n' | grep -vcE "
+				       "'^(socket|pipe|anon_inode):|^/dev/null$|/service.log$'; true",
+				(int)pid),
+			    "0");
+	}
+}
+END_TEST
+
+/* Started by root, the tools are another, whole service all the same; they go when leyden is killed. */
+START_TEST(root_becomes_another)
+{
+	struct test_service other = service;
+	struct sat_client *c;
+	char file[300], nobody[128];
+	pid_t pids[16], pid;
+	unsigned n = 0;
+
+	if (geteuid() != 0)
+		return;
+	other.pid = 0;
+	other.port = other.http = 0;
+	test_leyden_stop(&service);
+	test_shell("install -d -m 700 -o nobody %s/theirs && chmod 644 %s/keys", service.dir, service.dir);
+	snprintf(file, sizeof file, "OFFSET_STORAGE_FILE=%s/theirs/log", service.dir);
+	other.env[5] = file;
+	other.env[6] = "LEYDEN_USER=nobody";
+	test_leyden_start(&other);
+	while (n < 16 && (pid = test_tool_pid(&other, NULL, n)) != 0)
+		pids[n++] = pid;
+	ck_assert_uint_ge(n, 8);
+	snprintf(nobody, sizeof nobody, "%s",
+	    test_shell("u=$(id -u nobody) g=$(id -g nobody); echo $u $u $u $g $g $g 1"));
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_str_eq(test_shell("awk '/^[UG]id/ { printf \"%%s %%s %%s \", $2, $3, $4 } "
+					    "/^Groups/ { print NF }' /proc/%d/status",
+				     (int)pids[i]),
+		    nobody);
+	ck_assert_str_eq(test_shell("stat -c '%%a %%U' %s/run", other.dir), "710 root");
+	c = sat_connect(other.port, "of-nobody");
+	sat_auth(c, token(OLD_KEY, "ann", ""));
+	sat_message_free(sat_await(c, SAT_AUTH_RESP));
+	sat_free(c);
+	kill(other.pid, SIGKILL);
+	for (unsigned i = 0; i < n; i++)
+		test_shell_await("gone", "test -e /proc/%d/exe || echo gone", (int)pids[i]);
+	waitpid(other.pid, NULL, 0);
+	test_leyden_start(&service);
+}
+END_TEST
+
+// ---- the command line
+
+/* What auth-check says of this environment; static. */
+static const char *
+checked(const char *environment)
+{
+	return test_shell(
+	    "env -i %s %s/auth-check --check-config 2>&1 >/dev/null | sed 's/.* variable=/variable=/'",
+	    environment, TEST_BIN);
+}
+
+START_TEST(configuration_is_judged)
+{
+	static const struct {
+		const char *environment, *said;
+	} cases[] = {
+		{ "AUTH_MODE=open", "variable=AUTH_MODE error=\"Unsupported auth mode: \\\"open\\\"\"" },
+		{ "", "variable=AUTH_JWT_ALG error=\"Missing or invalid 'alg' configuration option for "
+		      "secure auth "
+		      "mode\"" },
+		{ "AUTH_JWT_ALG=none", "variable=AUTH_JWT_ALG error=\"Missing or invalid 'alg' configuration "
+				       "option for secure auth "
+				       "mode\"" },
+		{ "AUTH_JWT_ALG=HS256", "variable=AUTH_JWT_KEY error=\"Missing 'key' configuration option "
+					"for secure auth mode\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY='  '", "variable=AUTH_JWT_KEY error=\"Missing 'key' "
+							  "configuration option for secure auth mode\"" },
+		{ "AUTH_JWT_ALG=HS512 AUTH_JWT_KEY=" OLD_KEY, "variable=AUTH_JWT_KEY error=\"The 'key' needs "
+							      "to be at least 64 bytes long for HS512\"" },
+		{ "AUTH_JWT_ALG=RS256 AUTH_JWT_KEY=" OLD_KEY,
+		    "variable=AUTH_JWT_KEY error=\"The 'key' is not a PEM public key for RS256\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=@/nowhere",
+		    "variable=AUTH_JWT_KEY error=\"/nowhere: No such file or directory\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " AUTH_JWT_KEY_IS_BASE64_ENCODED=maybe",
+		    "variable=AUTH_JWT_KEY_IS_BASE64_ENCODED error=\"not true or false: \\\"maybe\\\"\"" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " AUTH_JWT_KEY_IS_BASE64_ENCODED=true",
+		    "variable=AUTH_JWT_KEY error=\"The 'key' is not base64, as "
+		    "AUTH_JWT_KEY_IS_BASE64_ENCODED has "
+		    "it\"" },
+		{ "AUTH_MODE=insecure", "" },
+		{ "AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY, "" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		ck_assert_str_eq(checked(cases[i].environment), cases[i].said);
+		ck_assert_str_eq(test_shell("env -i %s %s/auth-check --check-config >/dev/null 2>&1; echo $?",
+				     cases[i].environment, TEST_BIN),
+		    cases[i].said[0] != '\0' ? "78" : "0");
+	}
+}
+END_TEST
+
+/* The rest of the command is the test's. */
+#define GEN_TOKEN                                                                                            \
+	"export AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" OLD_KEY " PATH=$(cd %s && pwd):$PATH; auth-check "         \
+	"gen-token "
+
+START_TEST(tokens_are_made)
+{
+	static const struct {
+		const char *command, *output;
+	} cases[] = {
+		{ "ann | auth-check verify | head -n 1", "user_id: ann" },
+		{ "ann ben | wc -l", "2" },
+		{ "ann ben | sed -n 2p | auth-check verify | head -n 1", "user_id: ben" },
+		{ "ann --exp 4000000000 | auth-check verify | tail -n 1", "expires: 2096-10-02T07:06:40Z" },
+		{ "ann --exp 1000000000 | auth-check verify 2>&1", "auth-check: Expired token" },
+		{ "ann --exp 1000000000 | auth-check verify 2>/dev/null; echo $?", "77" },
+		{ "ann 'b,\"n' --format csv --exp 4000000000 | cut -d, -f1,3", "ann,2096-10-02T07:06:40Z" },
+		{ "'b,\"n' --format csv | cut -c 1-8", "\"b,\"\"n\"," },
+		{ "ann ben --format json | python3 -c 'import json, sys; t = json.load(sys.stdin); "
+		  "print(*t, *t[\"ann\"])'",
+		    "ann ben token expiry" },
+		{ "ann --format xml 2>&1", "auth-check: Invalid format 'xml'" },
+		{ "ann --format xml 2>/dev/null; echo $?", "64" },
+		{ "ann --output /nowhere/at/all 2>/dev/null; echo $?", "73" },
+		{ "ann --ttl soon 2>/dev/null; echo $?", "64" },
+		{ "ann --ttl 1 --exp 1 2>/dev/null; echo $?", "64" },
+		{ "' ' 2>/dev/null; echo $?", "64" },
+		{ "2>/dev/null; echo $?", "64" },
+		{ "ann | tr -d . | auth-check verify 2>&1", "auth-check: Invalid token" },
+	};
+	char said[300];
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		ck_assert_str_eq(
+		    test_shell(GEN_TOKEN "%s; true", TEST_BIN, cases[i].command), cases[i].output);
+	/* A file that only its owner may read. */
+	snprintf(said, sizeof said, "Written token information to %s/tokens", service.dir);
+	ck_assert_str_eq(test_shell(GEN_TOKEN "ann --output %s/tokens", TEST_BIN, service.dir), said);
+	ck_assert_str_eq(test_shell("stat -c %%a %s/tokens", service.dir), "600");
+}
+END_TEST
+
 /* The examples of the manual, in one shell. */
 START_TEST(manual_works)
 {
@@ -207,7 +403,8 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { tokens_open_the_door, token_ends_its_session, keys_are_rotated,
-		client_ids_are_their_users, client_ids_are_held_once, manual_works,
+		client_ids_are_their_users, client_ids_are_held_once, privileges_are_separate,
+		root_becomes_another, configuration_is_judged, tokens_are_made, manual_works,
 		sanitizers_have_found_nothing };
 
 	return suite_run(
