@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 3
+#define PIPELINE_VERSION 4
 
 struct peer;
 

@@ -27,14 +27,21 @@ rows_lookup(struct buf *sql, const Table *table)
 }
 
 bool
-rows_copy(struct buf *sql, const Table *table, const PGresult *r, const char *user_id)
+rows_copy(struct buf *sql, const Table *table, const PGresult *r, const char *user_id, const char *client_id)
 {
 	bool owned = false;
 
 	if (PQntuples(r) == 0)
 		return false;
 	/* No casts: COPY writes a value as the stream does, a cast to text may not. */
-	buf_puts(sql, "COPY (SELECT s._tags");
+	buf_puts(sql, "COPY (SELECT s._tags, ");
+	if (client_id[0] != '\0') {
+		buf_puts(sql, "EXISTS (SELECT FROM unnest(s._tags || s._column_tags) AS t WHERE t.source = ");
+		pg_put_literal(sql, client_id);
+		buf_puts(sql, ")");
+	} else {
+		buf_puts(sql, "false");
+	}
 	for (size_t i = 0; i < table->n_columns; i++) {
 		buf_puts(sql, ", m.");
 		pg_put_identifier(sql, table->columns[i]->name);
@@ -53,9 +60,9 @@ rows_copy(struct buf *sql, const Table *table, const PGresult *r, const char *us
 }
 
 ProtobufCBinaryData
-rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned instance)
+rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned instance, bool *known)
 {
-	size_t n_fields = table->n_columns + 1, n_tags = 0;
+	size_t n_fields = table->n_columns + 2, n_tags = 0;
 	struct sat_value *fields = arena_alloc(a, n_fields * sizeof *fields);
 	struct pgtext_tag before = { 0, NULL }, *tags = NULL;
 	char **wire;
@@ -64,6 +71,7 @@ rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned inst
 	    (fields[0].text != NULL &&
 		!pgtext_tags(a, (const char *)fields[0].text, fields[0].len, &tags, &n_tags)))
 		return (ProtobufCBinaryData){ 0, NULL };
+	*known = fields[1].len > 0 && fields[1].text[0] == 't';
 	if (n_tags == 0) {
 		tags = &before;
 		n_tags = 1;
@@ -71,5 +79,5 @@ rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned inst
 	wire = arena_alloc(a, n_tags * sizeof *wire);
 	for (size_t i = 0; i < n_tags; i++)
 		wire[i] = pgtext_tag_wire(a, &tags[i], instance);
-	return sat_op_pack(a, SAT_INSERT, table->relation, fields + 1, NULL, table->n_columns, wire, n_tags);
+	return sat_op_pack(a, SAT_INSERT, table->relation, fields + 2, NULL, table->n_columns, wire, n_tags);
 }

@@ -33,6 +33,7 @@ struct snapshot {
 	uint64_t credit;  /* bytes */
 	struct buf batch; /* rows of the table that are not sent yet */
 	uint32_t count;	  /* how many */
+	struct buf known; /* rows that the client has had a part in: they come last */
 	struct snapshot *next;
 };
 
@@ -84,6 +85,7 @@ finish(struct snapshot *s, bool reusable)
 		ev_timer_start(loop(), &w->idle);
 	}
 	buf_clear(&s->batch);
+	buf_clear(&s->known);
 	arena_clear(&s->arena);
 	free(s);
 }
@@ -277,6 +279,7 @@ end_snapshot(struct snapshot *s)
 
 	s->ended = true;
 	ended.id = s->id;
+	ended.known = (ProtobufCBinaryData){ s->known.len, buf_data(&s->known) };
 	peer_send(s->peer, FRAME__BODY_SNAPSHOT_ENDED, &ended);
 	pg_ask(&s->worker->pg, "COMMIT", on_ended);
 }
@@ -305,6 +308,7 @@ on_copied(struct pg *pg)
 	while (s->credit > 0) {
 		ProtobufCBinaryData op;
 		char *line = NULL;
+		bool known;
 		int n = PQgetCopyData(pg->conn, &line, 1);
 
 		if (n == 0)
@@ -318,11 +322,15 @@ on_copied(struct pg *pg)
 			return;
 		}
 		arena_reset(&scratch);
-		op = rows_op(&scratch, table, line, (size_t)n, instance);
+		op = rows_op(&scratch, table, line, (size_t)n, instance, &known);
 		PQfreemem(line);
 		if (op.len == 0) {
 			fail(s, "a row cannot be read");
 			return;
+		}
+		if (known) {
+			sat_oplog_add(&s->known, op.data, op.len);
+			continue;
 		}
 		if (s->batch.len > 0 && s->batch.len + op.len > frame_limit(s))
 			flush_batch(s);
@@ -349,7 +357,7 @@ on_looked_up(struct pg *pg, PGresult *r)
 
 	if (pg_failed(r, "look-up-table"))
 		fail(s, pg_message(PQresultErrorMessage(r)));
-	else if (!rows_copy(&sql, s->take->tables[s->table], r, s->take->user_id))
+	else if (!rows_copy(&sql, s->take->tables[s->table], r, s->take->user_id, s->take->client_id))
 		fail(s, "the table is not electrified");
 	else
 		pg_ask(pg, buf_cstr(&sql), on_copying);

@@ -23,9 +23,10 @@
 #include "xalloc.h"
 
 #define GAP                                                                                                  \
-	0.05	/* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
-#define TRIES 8 /* snapshots taken for one delivery before the client is told */
-#define PAUSE 0.25 /* seconds before the first retry after a failure; each next waits longer */
+	0.05 /* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
+#define TRIES	     8		  /* snapshots taken for one delivery before the client is told */
+#define KNOWN_ORIGIN "postgres_1" /* of the transaction with rows that the client has had a part in */
+#define PAUSE	     0.25	  /* seconds before the first retry after a failure; each next waits longer */
 
 struct subscription {
 	struct subscription *next;
@@ -58,6 +59,7 @@ struct delivery {
 	size_t next_request; /* shapes begun so far */
 	bool shape_open, shape_empty;
 	uint64_t granted; /* bytes that pg-snapshot may still send */
+	struct buf known; /* ops: rows that the client has had a part in */
 	ev_timer gap;
 	bool gap_over;
 	ev_timer retry;
@@ -251,6 +253,7 @@ delivery_end(struct client *c)
 	ev_timer_stop(loop(), &d->retry);
 	free(d->tables);
 	free(d->request_of);
+	buf_clear(&d->known);
 	free(d);
 	c->delivery = NULL;
 	c->held = false;
@@ -356,6 +359,8 @@ take_snapshot(struct delivery *d)
 	d->state = DELIVERY_ASKED;
 	take.id = d->snapshot;
 	take.user_id = d->client->user_id;
+	if (d->client->own_lsn.len > 0 || d->client->sent_lsn.len > 0)
+		take.client_id = d->client->id;
 	take.n_tables = d->n_tables;
 	take.tables = xmalloc(d->n_tables * sizeof *take.tables);
 	for (size_t i = 0; i < d->n_tables; i++)
@@ -489,6 +494,38 @@ go_to_shape(struct delivery *d, size_t request)
 	}
 }
 
+/*
+ * What the client has written itself it holds already, and a client up to 0.9 loses all when initial rows
+ * bring it once more. So these rows come after the others, as a transaction, in which a row that is there is
+ * no trouble. It is as old as can be: what the client has written since stays.
+ */
+static void
+send_known(struct client *c, struct buf *ops)
+{
+	char lsn[POSITION_TEXT];
+	SatOpBegin begin = SAT_OP_BEGIN__INIT;
+	SatOpCommit commit = SAT_OP_COMMIT__INIT;
+	SatTransOp op = SAT_TRANS_OP__INIT, *all[] = { &op };
+	SatOpLog log = SAT_OP_LOG__INIT;
+	struct buf body = { 0 };
+
+	position_format(lsn, stream_life(), c->cursor.position);
+	log.ops = all;
+	log.n_ops = 1;
+	op.op_case = SAT_TRANS_OP__OP_BEGIN;
+	op.begin = &begin;
+	begin.origin = (char *)(uintptr_t)KNOWN_ORIGIN;
+	begin.lsn = (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
+	buf_added(&body, sat_op_log__pack(&log, buf_room(&body, sat_op_log__get_packed_size(&log))));
+	buf_put(&body, buf_data(ops), ops->len);
+	op.op_case = SAT_TRANS_OP__OP_COMMIT;
+	op.commit = &commit;
+	commit.lsn = begin.lsn;
+	buf_added(&body, sat_op_log__pack(&log, buf_room(&body, sat_op_log__get_packed_size(&log))));
+	conn_send(c->conn, chunk_frame(SAT_OP_LOG, buf_data(&body), body.len));
+	buf_clear(&body);
+}
+
 static void
 on_delivered(void *data, const Frame *f)
 {
@@ -500,6 +537,8 @@ on_delivered(void *data, const Frame *f)
 	if (d == NULL || d->state != DELIVERY_SAVING)
 		return;
 	client_send(c, SAT_SUBS_DATA_END, &end.base);
+	if (d->known.len > 0)
+		send_known(c, &d->known);
 	d->subscription->active = true;
 	log_debug("delivered", "client_id=%s subscription=%s position=%" PRIu64, log_quote(c->id),
 	    d->subscription->saved->subscription_id, d->subscription->saved->position);
@@ -640,8 +679,10 @@ subscribe_snapshot_frame(const Frame *f)
 			on_rows(d, f->rows_read);
 		break;
 	case FRAME__BODY_SNAPSHOT_ENDED:
-		if ((d = delivery_find(f->snapshot_ended->id)) != NULL && d->state == DELIVERY_SENDING)
+		if ((d = delivery_find(f->snapshot_ended->id)) != NULL && d->state == DELIVERY_SENDING) {
+			buf_put(&d->known, f->snapshot_ended->known.data, f->snapshot_ended->known.len);
 			finish(d);
+		}
 		break;
 	case FRAME__BODY_SNAPSHOT_FAILED:
 		if ((d = delivery_find(f->snapshot_failed->id)) != NULL)

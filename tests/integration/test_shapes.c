@@ -272,6 +272,37 @@ START_TEST(a_table_in_two_subscriptions_comes_once)
 }
 END_TEST
 
+/* Clients up to 0.9 lose all when a delivery brings a row that they have. */
+START_TEST(what_a_client_wrote_is_no_news_to_it)
+{
+	static const char *const plain[] = { "plain" }, *const mine[] = { "mine", "x" },
+				 *const other[] = { "other", "x" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "plain", .row = mine };
+	struct sat_client *who = client_of("ann");
+
+	while (sat_relation_named(who, "plain") == NULL)
+		sat_message_free(sat_await(who, SAT_RELATION));
+	sat_write(who, 1686009600000, &op, 1);
+	op.row = other;
+	sat_write(who, 1686009600001, &op, 1);
+	test_sql_await(&service, "2", "SELECT count(*) FROM plain WHERE id IN ('mine', 'other')");
+	test_sql(&service,
+	    "UPDATE plain SET v = 'changed' WHERE id = 'mine'; DELETE FROM plain WHERE id = 'other'");
+	sat_close(who); /* and it has its oplog no more */
+	ck_assert(sat_reopen(who, service.port));
+	who->server_lsn[0] = '\0';
+	sat_login(who, "ann");
+	sat_start(who, NULL, 0);
+	subscribe(who, 1, plain, 1);
+	ck_assert_ptr_null(strstr(seen, "plain:mine "));
+	ck_assert_ptr_nonnull(strstr(seen, "plain:one "));
+	ck_assert_str_eq(next_rows(who), "I:mine ");
+	test_sql(&service, "DELETE FROM plain WHERE id = 'mine'");
+	ck_assert_str_eq(next_rows(who), "D:mine ");
+	sat_free(who);
+}
+END_TEST
+
 START_TEST(a_row_reaches_its_owner)
 {
 	static const char *const own[] = { "own" };
@@ -413,8 +444,9 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { what_is_wrong_is_said, a_table_in_two_subscriptions_comes_once,
-		a_row_reaches_its_owner, another_users_rows_are_not_for_writing,
-		postgres_comes_back_before_the_rows, a_client_that_does_not_read_is_let_go };
+		what_a_client_wrote_is_no_news_to_it, a_row_reaches_its_owner,
+		another_users_rows_are_not_for_writing, postgres_comes_back_before_the_rows,
+		a_client_that_does_not_read_is_let_go };
 
 	return suite_run(
 	    &(struct suite_tests){ "shapes", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
