@@ -75,25 +75,27 @@ allow_opening(scmp_filter_ctx filter)
 static bool
 fill(scmp_filter_ctx filter, unsigned allowed)
 {
+	bool dials = (allowed & SANDBOX_DIAL) != 0, writes = (allowed & SANDBOX_FILES) != 0;
+	bool reads = dials || writes || (allowed & SANDBOX_READ) != 0;
 	bool ok = ALLOW(filter, everyones);
-	unsigned any_file = SANDBOX_READ | SANDBOX_FILES | SANDBOX_DIAL;
 
-	/* A limit may be asked for, not set; the fourth argument is where the old one goes. */
-	ok &= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0)) == 0;
-	if (allowed & any_file)
+	/* A limit may be asked for, not set. */
+	ok &=
+	    seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0, 0)) == 0;
+	if (reads)
 		ok &= ALLOW(filter, readers) && allow_opening(filter);
-	if (allowed & SANDBOX_FILES)
-		ok &= ALLOW(filter, writers);
-	if (allowed & SANDBOX_DIAL)
-		/* Names are looked up by whatever the system has for it. */
-		return ok & ALLOW(filter, dialers) &
-		       (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0) == 0);
-	/* fstat() is this call with an empty path. */
-	if (!(allowed & any_file))
+	else /* fstat() is this call with an empty path */
 		ok &= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
 			  SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH)) == 0;
-	return ok & (seccomp_rule_add(
-			 filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) == 0);
+	if (writes)
+		ok &= ALLOW(filter, writers);
+	if (dials) /* names are looked up by whatever the system has for it */
+		ok &= ALLOW(filter, dialers) &&
+		      seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0) == 0;
+	else
+		ok &= seccomp_rule_add(
+			  filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0)) == 0;
+	return ok;
 }
 
 static bool

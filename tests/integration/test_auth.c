@@ -41,7 +41,8 @@ set_up(void)
 static void
 tear_down(void)
 {
-	ck_assert_int_eq(test_leyden_stop(&service), 0);
+	if (service.pid != 0) /* a test may have failed without it */
+		ck_assert_int_eq(test_leyden_stop(&service), 0);
 	test_service_end(&service);
 }
 

@@ -18,7 +18,8 @@
 #include "peer.h"
 #include "xalloc.h"
 
-#define REOPEN_SECONDS 1 /* a server that is stopped does not hold up the others */
+#define AWAIT_OTHERS   (3 * AWAIT_SECONDS) /* that an awaited message may be behind */
+#define REOPEN_SECONDS 1		   /* a server that is stopped does not hold up the others */
 
 // ---- the socket
 
@@ -414,6 +415,8 @@ sat_next(struct sat_client *c)
 struct sat_message *
 sat_await(struct sat_client *c, unsigned code)
 {
+	ev_tstamp began = ev_time();
+
 	for (;;) {
 		struct sat_message *m = sat_next(c);
 
@@ -422,6 +425,8 @@ sat_await(struct sat_client *c, unsigned code)
 		if (m->code == code)
 			return m;
 		sat_message_free(m);
+		if (ev_time() - began > AWAIT_OTHERS)
+			test_fail("client %s: others came, and never message %u", c->id, code);
 	}
 }
 

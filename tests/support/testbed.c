@@ -271,6 +271,8 @@ test_leyden_run(struct test_service *s)
 int
 test_leyden_stop(struct test_service *s)
 {
+	if (s->pid <= 0)
+		test_fail("leyden does not run"); /* and 0 would be all of us */
 	kill(s->pid, SIGTERM);
 	return await_end(s);
 }
