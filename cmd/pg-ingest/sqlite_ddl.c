@@ -128,7 +128,12 @@ column_default(struct arena *a, const json_t *column)
 	if (expression == NULL)
 		return NULL;
 	out = sqlite_expression(a, expression, EXPR_DEFAULT, is_array(column) ? NULL : type_of(column));
-	return out != NULL ? as_default(a, out) : NULL;
+	if (out == NULL)
+		return NULL;
+	/* A number keeps its zeros where it becomes a text. */
+	if (strchr("-0123456789.", out[0]) != NULL && strcmp(sqlite_type(type_of(column)), "TEXT") == 0)
+		return arena_printf(a, "'%s'", out);
+	return as_default(a, out);
 }
 
 static char *
@@ -298,7 +303,9 @@ add_column(struct ddl *d, const json_t *column)
 		buf_printf(&d->text, " DEFAULT %s", value);
 	if (is_true(column, "not_null") && constant && strcmp(value, "NULL") != 0)
 		buf_puts(&d->text, " NOT NULL");
-	if (check != NULL)
+	/* SQLite looks whether the rows that are there have what the check demands. */
+	if (check != NULL &&
+	    (constant || (text_of(column, "default") == NULL && !is_true(column, "not_null"))))
 		put_constraint(d, check, " ");
 	if (fk != NULL) {
 		buf_puts(&d->text, " CONSTRAINT ");

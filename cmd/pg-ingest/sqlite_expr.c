@@ -187,8 +187,8 @@ translate_typed_text(struct translation *t, const char *s, const char *type, boo
 	if (is_one_of(type, texts))
 		return quote_text(t->arena, s);
 	if (is_one_of(type, integers) || is_one_of(type, reals)) {
-		if (!is_number(s))
-			return NULL;
+		if (!is_number(s)) /* NaN, Infinity, $1.00 */
+			return t->use == EXPR_DEFAULT && t->depth == 1 ? quote_text(t->arena, s) : NULL;
 		return own ? arena_strdup(t->arena, s)
 			   : arena_printf(
 				 t->arena, "(CAST(%s AS %s))", quote_text(t->arena, s), sqlite_type(type));

@@ -184,6 +184,8 @@ START_TEST(every_default_is_right)
 		{ "text", "'it''s'", "it''s" },
 		{ "text", "''", "" },
 		{ "varchar(3)", "'abc'", "abc" },
+		{ "text", "1.50", "1.50" },
+		{ "numeric", "'NaN'", "NaN" },
 		{ "uuid", "'00000000-0000-0000-0000-000000000001'", "00000000-0000-0000-0000-000000000001" },
 		{ "uuid", "gen_random_uuid()", "________-____-4___-____-____________" },
 		{ "timestamptz", "now()", "2___-__-__ __:__:__" },
@@ -531,6 +533,40 @@ START_TEST(rows_have_the_columns_of_their_time)
 }
 END_TEST
 
+/* Where SQLite cannot give the rows that are there what Postgres gives them, they are told. */
+START_TEST(rows_get_what_postgres_gives)
+{
+	struct sat_client *c;
+
+	test_sql(&service, "CREATE DOMAIN dom AS text DEFAULT 'dom'; CREATE TABLE gets (id int PRIMARY KEY); "
+			   "INSERT INTO gets VALUES (1);"
+			   "SELECT electric.migration_version('8_1'); CALL electric.electrify('gets')");
+	c = starter_at("getter", "MIGRATE 8_1 ");
+	sat_subscribe(c, SUBSCRIPTION, (const char *[]){ "gets" }, 1, NULL);
+	test_sql(&service, "SELECT electric.migration_version('8_2'); ALTER TABLE gets ADD COLUMN k text NOT "
+			   "NULL DEFAULT 'k' CHECK (k <> '')");
+	ck_assert_str_eq(next_transaction(c), "MIGRATE 8_2 gets(id,k) pk=id 6 ALTER TABLE \"gets\" ADD; ");
+	test_sql(&service, "SELECT electric.migration_version('8_3'); ALTER TABLE gets ADD COLUMN f int "
+			   "REFERENCES gets DEFAULT 1, ADD COLUMN s dom, "
+			   "ADD COLUMN m money DEFAULT 1, ADD COLUMN t text DEFAULT 1.50, ADD COLUMN d "
+			   "float8 DEFAULT 'NaN'");
+	ck_assert_str_eq(next_transaction(c),
+	    "MIGRATE 8_3 gets(id,k,f,s,m,t,d) pk=id fk=f>gets 6 ALTER TABLE \"gets\" ADD 6 ALTER TABLE "
+	    "\"gets\" ADD"
+	    " 6 ALTER TABLE \"gets\" ADD 6 ALTER TABLE \"gets\" ADD 6 ALTER TABLE \"gets\" ADD; "
+	    "UPDATE gets:1,k,~,~,~,1.50,NaN; TO gets:1,k,1,dom,$1.00,1.50,NaN; ");
+	/* These write the table anew. */
+	test_sql(&service, "SELECT electric.migration_version('8_4'); ALTER TABLE gets ADD COLUMN i serial "
+			   "CHECK (i IS NOT NULL), ADD COLUMN l int DEFAULT 5");
+	ck_assert_str_eq(next_transaction(c),
+	    "MIGRATE 8_4 gets(id,k,f,s,m,t,d,i,l) pk=id fk=f>gets 6 ALTER TABLE \"gets\" ADD 6 ALTER TABLE "
+	    "\"gets\" ADD; "
+	    "UPDATE gets:1,k,1,dom,$1.00,1.50,NaN,~,~; TO gets:1,k,1,dom,$1.00,1.50,NaN,1,5; ");
+	test_sql(&service, "SELECT electric.migration_version('8_5'); CALL electric.unelectrify('gets')");
+	sat_free(c);
+}
+END_TEST
+
 START_TEST(what_is_taken_out_is_refused)
 {
 	const char *const row[] = { "1", "mine" };
@@ -603,8 +639,8 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { every_type_travels, every_default_is_right, tables_are_as_documented,
 		parents_need_a_key, another_table_of_the_name, migrations_are_told_whole,
-		rows_have_the_columns_of_their_time, what_is_taken_out_is_refused, an_operator_sees_it,
-		history_outlives_the_log };
+		rows_have_the_columns_of_their_time, rows_get_what_postgres_gives,
+		what_is_taken_out_is_refused, an_operator_sees_it, history_outlives_the_log };
 	const struct suite_tests schema = { "schema", tests, sizeof tests / sizeof tests[0], set_up,
 		tear_down };
 

@@ -33,11 +33,15 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT made - '{name,local,ref_schema,ref_table}'::text[]
 $$;
 
--- A default that SQLite can give to the rows that are there when the column comes. (Of char(n), Postgres fills it up.)
-CREATE OR REPLACE FUNCTION electric.is_constant(expression text) RETURNS boolean
+-- Can SQLite give the column's default to the rows that are there when it comes? (Not what Postgres would write
+-- otherwise: a char(n) is filled up, a number becomes money.)
+CREATE OR REPLACE FUNCTION electric.has_constant_default(col jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT expression ~ '^(''([^'']|'''')*''|\(?-?[0-9.]+\)?|true|false|NULL)(::[^:()]+(\([0-9,]+\))?(\[\])*)?$'
-       AND expression !~ '::bpchar$'
+    SELECT col ->> 'default'
+           ~ '^(''([^'']|'''')*''|\(?-?[0-9.]+\)?|true|false|NULL)(::[^:()]+(\([0-9,]+\))?(\[\])*)?$'
+       AND coalesce(col ->> 'base', col ->> 'type') <> 'bpchar'
+       AND (col ->> 'default' !~ '^[(0-9.-]'
+            OR col ->> 'category' IN ('N', 'S') AND coalesce(col ->> 'base', col ->> 'type') <> 'money')
 $$;
 
 -- What the rows that were there got in a column when it was added. NULL: nothing, or Postgres has written them anew.
@@ -64,7 +68,7 @@ BEGIN
     SELECT now || jsonb_build_object('columns', jsonb_agg(
                becomes || coalesce(electric.missing_value(tab, was, becomes), '{}')
                || CASE WHEN (becomes ->> 'not_null')::boolean
-                            AND CASE WHEN was IS NULL THEN NOT coalesce(electric.is_constant(becomes ->> 'default'), false)
+                            AND CASE WHEN was IS NULL THEN NOT coalesce(electric.has_constant_default(becomes), false)
                                      ELSE was ? 'local' OR NOT (was ->> 'not_null')::boolean END
                        THEN '{"local": true}'::jsonb ELSE '{}' END
                ORDER BY (becomes ->> 'num')::integer))
@@ -297,7 +301,14 @@ BEGIN
     SELECT jsonb_agg(becomes -> 'num') INTO filled
       FROM electric.columns_compared(before, now)
      WHERE was IS NULL AND becomes ->> 'generated' IS NULL
-       AND (becomes ->> 'default' IS NOT NULL AND NOT becomes ? 'missing' OR becomes ->> 'identity' <> '' OR NOT electric.is_constant(becomes ->> 'default'));
+       AND (becomes ->> 'identity' <> ''
+            OR CASE WHEN becomes ->> 'default' IS NULL THEN
+                         EXISTS (SELECT FROM pg_type AS t   -- a domain's
+                                  WHERE t.oid = (becomes ->> 'type_oid')::oid AND t.typdefaultbin IS NOT NULL)
+                    ELSE NOT becomes ? 'missing' OR NOT electric.has_constant_default(becomes)
+                         -- SQLite adds no column that refers to another and has a default.
+                         OR EXISTS (SELECT FROM jsonb_array_elements(now -> 'constraints') AS c
+                                     WHERE c ->> 'kind' = 'f' AND c -> 'columns' ? (becomes ->> 'name')) END);
     IF filled IS NOT NULL THEN
         PERFORM electric.tell_rows(tab, filled);
     END IF;
