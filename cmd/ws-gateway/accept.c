@@ -37,6 +37,8 @@ struct open_write {
 };
 
 /* A transaction that was taken over. */
+#define RELATIONS_MAX 4096 /* that a client may announce: each operation looks for its own among them */
+
 struct write {
 	struct write *next;
 	struct client *client;
@@ -83,6 +85,10 @@ accept_relation(struct client *c, const SatRelation *r)
 	const struct table_version *t =
 	    strcmp(r->schema_name, "public") == 0 ? schema_find_ever(r->table_name) : NULL;
 
+	if (known == NULL && c->n_relations == RELATIONS_MAX) {
+		refuse(c, "too many relations");
+		return;
+	}
 	if (known == NULL) {
 		c->relations = xrealloc(c->relations, (c->n_relations + 1) * sizeof *c->relations);
 		known = &c->relations[c->n_relations++];

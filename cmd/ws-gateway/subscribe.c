@@ -25,6 +25,7 @@
 #define GAP                                                                                                  \
 	0.05 /* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
 #define TRIES	     8		  /* snapshots taken for one delivery before the client is told */
+#define REQUEST_MAX  65536	  /* bytes of a SatSubsReq: checking one takes the square of its length */
 #define KNOWN_ORIGIN "postgres_1" /* of the transaction with rows that the client has had a part in */
 #define PAUSE	     0.25	  /* seconds before the first retry after a failure; each next waits longer */
 
@@ -178,10 +179,15 @@ void
 subscribe_request(struct client *c, const SatSubsReq *request)
 {
 	struct arena a = { 0 };
-	SatSubsResp *refusal =
-	    shape_check(&a, request, subscription_find(c, request->subscription_id) != NULL);
+	SatSubsResp *refusal;
 	Subscription saved = SUBSCRIPTION__INIT;
 
+	if (sat_subs_req__get_packed_size(request) > REQUEST_MAX) {
+		client_fail(
+		    c, SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST, "a subscription that is too long");
+		return;
+	}
+	refusal = shape_check(&a, request, subscription_find(c, request->subscription_id) != NULL);
 	if (refusal != NULL) {
 		client_send(c, SAT_SUBS_RESP, &refusal->base);
 		arena_clear(&a);

@@ -172,6 +172,21 @@ START_TEST(what_is_wrong_is_said)
 	snprintf(expected, sizeof expected, "%s...|ID too long", id + 1);
 	ask_shapes(id, (const char *const[]){ "plain", NULL });
 	ck_assert_str_eq(answer(), expected);
+	/* One that would take long to check is not checked. */
+	{
+		struct sat_client *was = c;
+		char *many = malloc(70000);
+
+		memset(many, 'x', 69999);
+		many[69999] = '\0';
+		c = client_of("ann");
+		ask_shapes(good_id, (const char *const[]){ many, NULL });
+		sat_message_free(sat_await(c, SAT_ERROR_RESP));
+		sat_await_close(c);
+		sat_free(c);
+		free(many);
+		c = was;
+	}
 	/* A foreign key to a table that is not synced does not travel, and asks for nothing. */
 	ask_shapes("11111111-1111-4111-8111-111111111101", (const char *const[]){ "astray", NULL });
 	ck_assert_str_eq(answer(), "11111111-1111-4111-8111-111111111101|ok");
