@@ -80,7 +80,7 @@ $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 
 # ---- what a fresh machine needs
 
-.PHONY: deps demo run check tests start_dev_env stop_dev_env install uninstall clean
+.PHONY: deps demo run check tests start_dev_env stop_dev_env shell install uninstall clean
 deps:
 	@wanted='$(DEPS)'; command -v node >/dev/null && command -v npm >/dev/null || wanted="$$wanted nodejs npm libnode-dev"; \
 	missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
@@ -103,6 +103,10 @@ check tests: deps
 
 start_dev_env: deps
 	@scripts/dev_env start
+
+shell: deps
+	@$(MAKE) --no-print-directory compile
+	@scripts/dev_env shell
 
 stop_dev_env:
 	@scripts/dev_env stop

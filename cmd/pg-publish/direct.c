@@ -293,8 +293,11 @@ on_sync(void)
 	state = STATE_IDLE;
 	if (was == STATE_OPENING) {
 		if (failed) {
-			/* The schema may not be installed yet. */
-			log_warning("progress-unknown", "error=%s", log_quote(message));
+			/* At the first start pg-ingest is still installing the schema. */
+			if (strcmp(sqlstate, "42P01") == 0)
+				log_debug("schema-awaited", "error=%s", log_quote(message));
+			else
+				log_warning("progress-unknown", "error=%s", log_quote(message));
 			ev_timer_set(&retry, again_wait, 0.);
 			ev_timer_start(loop(), &retry);
 			again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
