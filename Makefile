@@ -237,8 +237,11 @@ uninstall:
 C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/*/*.[ch])
 
 .PHONY: lint check-asan docker-build
-lint:
+lint: compile
 	clang-format --dry-run --Werror $(C_FILES)
+	cppcheck --quiet --std=c11 --enable=warning,portability,performance --error-exitcode=1 -Ilib -I$(BUILD)/gen lib cmd
+	@for f in lib/*.c cmd/*/*.c; do clang-tidy --quiet --warnings-as-errors='*' $$f -- \
+		$(filter-out -Werror -fPIE $(SAN),$(CFLAGS)) $(CPPFLAGS) -I$$(dirname $$f) 2>/dev/null || exit 1; done
 
 # gcc's check of printf formats errs where the sanitizers look on.
 check-asan:

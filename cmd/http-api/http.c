@@ -219,6 +219,7 @@ name_of(int fd)
 	if (a.ss_family == AF_INET6)
 		return xasprintf(
 		    "[%s]:%u", inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text), ntohs(v6->sin6_port));
+	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): it is zero where getsockname() fails */
 	return xasprintf("%s:%u", inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text), ntohs(v4->sin_port));
 }
 

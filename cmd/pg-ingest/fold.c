@@ -84,7 +84,7 @@ static bool
 same_value(const struct sat_value *a, const struct sat_value *b)
 {
 	return a->len == b->len && (a->text == NULL) == (b->text == NULL) &&
-	       (a->len == 0 || memcmp(a->text, b->text, a->len) == 0);
+	       (a->len == 0 || a->text == NULL || memcmp(a->text, b->text, a->len) == 0);
 }
 
 static bool

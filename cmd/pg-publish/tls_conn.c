@@ -61,8 +61,9 @@ destroy(struct tls_conn *c)
 	free(c);
 }
 
-void
-tls_conn_close(struct tls_conn *c, const char *why)
+/* The owner is told, and the memory stays. */
+static void
+shut(struct tls_conn *c, const char *why)
 {
 	if (c->fd < 0)
 		return;
@@ -72,6 +73,14 @@ tls_conn_close(struct tls_conn *c, const char *why)
 	close(c->fd);
 	c->fd = -1;
 	c->hooks->closed(c, why);
+}
+
+void
+tls_conn_close(struct tls_conn *c, const char *why)
+{
+	if (c->fd < 0)
+		return;
+	shut(c, why);
 	if (!c->in_call)
 		destroy(c);
 }
@@ -86,15 +95,15 @@ waits_for(struct tls_conn *c, int result)
 	case SSL_ERROR_WANT_WRITE:
 		return EV_WRITE;
 	case SSL_ERROR_ZERO_RETURN:
-		tls_conn_close(c, NULL);
+		shut(c, NULL);
 		return 0;
 	case SSL_ERROR_SYSCALL:
-		tls_conn_close(c, errno != 0 ? strerror(errno) : "the connection was cut");
+		shut(c, errno != 0 ? strerror(errno) : "the connection was cut");
 		return 0;
 	default: {
 		const char *reason = ERR_reason_error_string(ERR_peek_error());
 
-		tls_conn_close(c, reason != NULL ? reason : "TLS failed");
+		shut(c, reason != NULL ? reason : "TLS failed");
 		return 0;
 	}
 	}
@@ -105,13 +114,14 @@ waits_for(struct tls_conn *c, int result)
 static bool
 begin_tls(struct tls_conn *c)
 {
-	ssize_t n = recv(c->fd, buf_room(&c->in, REQUEST_SIZE), REQUEST_SIZE - c->in.len, 0);
+	ssize_t n;
 	uint32_t code;
 
+	n = recv(c->fd, buf_room(&c->in, REQUEST_SIZE), REQUEST_SIZE - c->in.len, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
-		tls_conn_close(c, n == 0 ? NULL : strerror(errno));
+		shut(c, n == 0 ? NULL : strerror(errno));
 		return false;
 	}
 	buf_added(&c->in, (size_t)n);
@@ -121,16 +131,16 @@ begin_tls(struct tls_conn *c)
 	buf_take(&c->in, REQUEST_SIZE);
 	if (code == GSS_REQUEST) {
 		if (send(c->fd, "N", 1, MSG_NOSIGNAL) != 1)
-			tls_conn_close(c, "the connection was cut");
+			shut(c, "the connection was cut");
 		return false;
 	}
 	if (code != SSL_REQUEST) {
-		tls_conn_close(c, "a session without TLS was asked for");
+		shut(c, "a session without TLS was asked for");
 		return false;
 	}
 	c->asked = send(c->fd, "S", 1, MSG_NOSIGNAL) == 1;
 	if (!c->asked)
-		tls_conn_close(c, "the connection was cut");
+		shut(c, "the connection was cut");
 	return c->asked;
 }
 
@@ -170,7 +180,7 @@ write_all(struct tls_conn *c)
 		buf_take(&c->out, n);
 	}
 	if (c->closing) {
-		tls_conn_close(c, NULL);
+		shut(c, NULL);
 		return 0;
 	}
 	if (any)
