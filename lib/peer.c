@@ -263,7 +263,7 @@ dispatch(struct peer *p, const Frame *f)
 		if (h->body_case != f->body_case)
 			continue;
 		if (h->from != NULL && strcmp(h->from, p->tool) != 0)
-			break;
+			continue;
 		h->fn(p, f);
 		return;
 	}

@@ -14,14 +14,14 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 4
+#define PIPELINE_VERSION 5
 
 struct peer;
 
 /* What a tool answers. Ended by a NULL fn. */
 struct handler {
 	Frame__BodyCase body_case;
-	const char *from; /* the only tool that may send it; NULL: any */
+	const char *from; /* the tool that may send it, another in an entry of its own; NULL: any */
 	/* The frame and all that hangs on it is gone after the call. May close the peer. */
 	void (*fn)(struct peer *peer, const Frame *frame);
 };

@@ -130,8 +130,12 @@ pgtext_tags(struct arena *a, const char *text, size_t n, struct pgtext_tag **tag
 	for (size_t i = 0; i < *count; i++) {
 		const char *element = (const char *)elements[i].text;
 
-		if (element == NULL || !pgtext_composite(a, element, elements[i].len, &fields, &n_fields) ||
-		    n_fields != 2 || fields[0].text == NULL || fields[0].len == 0)
+		if (element == NULL) {
+			(*tags)[i] = (struct pgtext_tag){ -1, NULL };
+			continue;
+		}
+		if (!pgtext_composite(a, element, elements[i].len, &fields, &n_fields) || n_fields != 2 ||
+		    fields[0].text == NULL || fields[0].len == 0)
 			return false;
 		errno = 0;
 		(*tags)[i].ms = strtoll((const char *)fields[0].text, &end, 10);
@@ -145,6 +149,8 @@ pgtext_tags(struct arena *a, const char *text, size_t n, struct pgtext_tag **tag
 char *
 pgtext_tag_wire(struct arena *a, const struct pgtext_tag *tag, unsigned instance)
 {
+	if (tag->ms < 0)
+		return arena_strdup(a, "");
 	if (tag->source == NULL)
 		return arena_printf(a, SAT_POSTGRES_ORIGIN "@%" PRId64, instance, tag->ms);
 	return arena_printf(a, "%s@%" PRId64, tag->source, tag->ms);

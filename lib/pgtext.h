@@ -19,12 +19,12 @@ bool pgtext_composite(struct arena *a, const char *text, size_t n, struct sat_va
 
 /* A value of electric.tag. */
 struct pgtext_tag {
-	int64_t ms;
+	int64_t ms;	    /* -1: the element is NULL */
 	const char *source; /* NULL: the Postgres that the text is from */
 };
 
 bool pgtext_tags(struct arena *a, const char *text, size_t n, struct pgtext_tag **tags, size_t *count);
-/* On the wire: `source@ms`, where this Postgres is `postgres_<instance>`. In the arena. */
+/* On the wire: `source@ms`, where this Postgres is `postgres_<instance>`; NULL is empty. In the arena. */
 char *pgtext_tag_wire(struct arena *a, const struct pgtext_tag *tag, unsigned instance);
 
 /* `2023-06-06 12:00:00.123456+00`, as a session in UTC writes it: ms since the Unix epoch, rounded down. */

@@ -61,6 +61,8 @@ const char *service_name(void);
 /* The options that all tools have, as they were resolved. */
 const char *service_run_dir(void);
 const char *service_log_level(void);
+/* So many Postgres at most. */
+#define DATABASES_MAX 16
 /* Which Postgres this tool serves, from 1 (--instance). */
 unsigned service_instance(void);
 /* The answer to AskStatus: one JSON object, allocated. */

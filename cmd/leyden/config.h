@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 #include "options.h"
+#include "service.h"
 
-#define DATABASES_MAX 16
 #define GATEWAYS_MAX  256
 
 struct config {

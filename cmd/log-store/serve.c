@@ -39,9 +39,16 @@ struct waiting {
 
 static struct waiting *waiting_list; /* for something to read */
 static struct waiting *commit_list;  /* for the commit of this turn */
-static struct peer *ingest;	     /* the pg-ingest that may append */
-static bool wants_opening, goes_on;  /* it waits until the file can be written; what it is told then */
 static ev_timer probe;
+
+/* An instance of Postgres. */
+static struct instance {
+	struct peer *ingest;	     /* the pg-ingest that may append */
+	bool wants_opening, goes_on; /* it waits until the file can be written; what it is told then */
+	struct peer *publish;
+} instances[DATABASES_MAX + 1];
+
+#define EACH_INSTANCE(n) for (unsigned n = 1; n <= DATABASES_MAX; n++)
 
 static void
 free_waiting(struct waiting *w)
@@ -105,7 +112,7 @@ answer_waiting(struct waiting *w)
 		send_writes(w->peer, w->after, w->max_bytes);
 		return true;
 	case WAIT_MEET:
-		if (translog_passed_lsn() < w->lsn)
+		if (translog_passed_lsn(translog_leader()) < w->lsn)
 			return false;
 		extent.xmin = w->xmin;
 		extent.xmax = w->xmax;
@@ -214,6 +221,16 @@ meet_snapshot(struct peer *peer, const Frame *f)
 
 // ---- answers that wait for the commit of the turn
 
+/* Whose pg-ingest it is; 0: nobody's. */
+static unsigned
+instance_of(const struct peer *ingest)
+{
+	EACH_INSTANCE(n)
+	if (instances[n].ingest == ingest)
+		return n;
+	return 0;
+}
+
 static void
 after_commit(void *data, bool ok)
 {
@@ -236,7 +253,7 @@ after_commit(void *data, bool ok)
 	} else if (w->peer != NULL && w->answer == FRAME__BODY_LOG_APPENDED) {
 		LogAppended done = LOG_APPENDED__INIT;
 
-		done.commit_lsn = translog_passed_lsn();
+		done.commit_lsn = translog_passed_lsn(instance_of(w->peer));
 		if (ok)
 			peer_send(w->peer, w->answer, &done);
 		else
@@ -284,48 +301,97 @@ on_commit(bool ok)
 	serve_waiting();
 }
 
+// ---- what a pg-publish is to know first
+
+static void
+tell_publisher(unsigned instance)
+{
+	WritesOpened opened = WRITES_OPENED__INIT;
+
+	if (instances[instance].publish == NULL)
+		return;
+	opened.life = (char *)(uintptr_t)writes_life();
+	opened.last = writes_last();
+	opened.follows = instance != translog_leader();
+	opened.log_life = translog_life();
+	opened.log_last = translog_visible();
+	opened.introductions = translog_introductions(instance);
+	peer_send(instances[instance].publish, FRAME__BODY_WRITES_OPENED, &opened);
+}
+
+/* What they read from may be another log now. */
+static void
+tell_publishers(void *data, bool ok)
+{
+	(void)data;
+	EACH_INSTANCE(n)
+	if (ok)
+		tell_publisher(n);
+}
+
+static void
+open_writes(struct peer *peer, const Frame *f)
+{
+	unsigned instance = f->open_writes->instance;
+
+	if (instance < 1 || instance > DATABASES_MAX) {
+		peer_close(peer, "OpenWrites of no instance");
+		return;
+	}
+	instances[instance].publish = peer;
+	tell_publisher(instance);
+}
+
 // ---- pg-ingest
 
 static void
-tell_opened(struct peer *peer, bool new_life)
+tell_opened(unsigned instance, bool new_life)
 {
 	struct buf body = { 0 };
 
 	pb_put_uint(&body, 1, new_life);
-	pb_put_uint(&body, 2, translog_passed_lsn());
+	pb_put_uint(&body, 2, translog_passed_lsn(instance));
 	if (!new_life)
 		translog_read_schema(&body, 3);
-	peer_send_packed(peer, FRAME__BODY_LOG_OPENED, &body);
+	peer_send_packed(instances[instance].ingest, FRAME__BODY_LOG_OPENED, &body);
 	buf_clear(&body);
 }
 
 /* What this turn still holds is stored: pg-ingest can be told where the log ends. */
 static void
-opened(void *new_life, bool ok)
+opened(void *data, bool ok)
 {
-	if (ingest == NULL)
+	struct instance *i = data;
+
+	if (i->ingest == NULL)
 		return;
 	if (ok)
-		tell_opened(ingest, new_life != NULL);
+		tell_opened((unsigned)(i - instances), !i->goes_on);
 	else
-		peer_close(ingest, "the log cannot be written");
+		peer_close(i->ingest, "the log cannot be written");
 }
 
 static void
-answer_ingest(void)
+answer_ingest(unsigned instance)
 {
-	translog_drop_tail();
-	store_after_commit(opened, goes_on ? NULL : &ingest);
+	translog_drop_tail(instance);
+	store_after_commit(opened, &instances[instance]);
 }
 
 /* While the file cannot be written, pg-ingest waits for its answer, rather than to append in vain. */
 static void
 on_probed(bool ok)
 {
-	if (ok && ingest != NULL && wants_opening)
-		answer_ingest();
-	wants_opening = wants_opening && !ok;
-	if (wants_opening) {
+	bool waits = false;
+
+	EACH_INSTANCE(n)
+	{
+		if (ok && instances[n].ingest != NULL && instances[n].wants_opening)
+			answer_ingest(n);
+		instances[n].wants_opening &= !ok;
+		waits |= instances[n].wants_opening;
+	}
+	if (waits) {
 		ev_timer_set(&probe, PROBE_EVERY, 0.);
 		ev_timer_start(loop(), &probe);
 	}
@@ -344,38 +410,54 @@ static void
 open_log(struct peer *peer, const Frame *f)
 {
 	const char *why = "";
+	unsigned instance = f->open_log->instance;
+	struct instance *i = &instances[instance];
 
-	goes_on = translog_continues(f->open_log, &why);
-	ingest = peer;
-	if (!goes_on)
-		log_warning("log-cannot-continue", "why=%s", log_quote(why));
-	wants_opening = store_failing();
-	if (wants_opening)
+	if (instance < 1 || instance > DATABASES_MAX) {
+		peer_close(peer, "OpenLog of no instance");
+		return;
+	}
+	i->goes_on = translog_continues(f->open_log, &why);
+	i->ingest = peer;
+	if (!i->goes_on)
+		log_warning("log-cannot-continue", "instance=%u why=%s", instance, log_quote(why));
+	i->wants_opening = store_failing();
+	if (!i->wants_opening)
+		answer_ingest(instance);
+	else if (!ev_is_active(&probe))
 		on_probe(loop(), &probe, 0);
-	else
-		answer_ingest();
 }
 
 static void
 start_life(struct peer *peer, const Frame *f)
 {
-	if (peer != ingest)
+	unsigned instance = instance_of(peer);
+
+	if (instance == 0 || f->start_life->instance != instance) {
+		peer_close(peer, "StartLife without OpenLog");
 		return;
-	translog_start_life(f->start_life);
-	store_after_commit(opened, NULL);
+	}
+	if (instance == translog_leader())
+		translog_start_life(f->start_life);
+	else
+		translog_start_source(f->start_life);
+	instances[instance].goes_on = true;
+	store_after_commit(opened, &instances[instance]);
+	store_after_commit(tell_publishers, NULL);
 }
 
 static void
 append_log(struct peer *peer, const Frame *f)
 {
 	const AppendLog *a = f->append_log;
+	unsigned instance = instance_of(peer);
 
-	if (peer != ingest || translog_life() == 0) {
+	if (instance == 0 || (instance == translog_leader() && translog_life() == 0)) {
 		peer_close(peer, "AppendLog without OpenLog");
 		return;
 	}
 	for (size_t i = 0; i < a->n_transactions; i++) {
-		if (!translog_append(&a->transactions[i])) {
+		if (!translog_append(instance, &a->transactions[i])) {
 			peer_close(peer, "the log cannot be written");
 			return;
 		}
@@ -386,9 +468,9 @@ append_log(struct peer *peer, const Frame *f)
 static void
 wal_passed(struct peer *peer, const Frame *f)
 {
-	if (peer != ingest)
+	if (instance_of(peer) == 0)
 		return;
-	translog_wal_passed(f->wal_passed->lsn);
+	translog_wal_passed(instance_of(peer), f->wal_passed->lsn);
 	answer_ingest_after_commit(peer);
 }
 
@@ -425,18 +507,7 @@ append_write(struct peer *peer, const Frame *f)
 	w->echo = echo;
 }
 
-// ---- pg-publish
-
-static void
-open_writes(struct peer *peer, const Frame *f)
-{
-	WritesOpened opened = WRITES_OPENED__INIT;
-
-	(void)f;
-	opened.life = (char *)(uintptr_t)writes_life();
-	opened.last = writes_last();
-	peer_send(peer, FRAME__BODY_WRITES_OPENED, &opened);
-}
+// ---- pg-publish, reading
 
 static void
 read_writes(struct peer *peer, const Frame *f)
@@ -461,6 +532,7 @@ const struct handler serve_handlers[] = {
 	{ FRAME__BODY_APPEND_LOG, "pg-ingest", append_log },
 	{ FRAME__BODY_WAL_PASSED, "pg-ingest", wal_passed },
 	{ FRAME__BODY_READ_LOG, "ws-gateway", read_log },
+	{ FRAME__BODY_READ_LOG, "pg-publish", read_log },
 	{ FRAME__BODY_READ_SCHEMA, NULL, read_schema },
 	{ FRAME__BODY_MEET_SNAPSHOT, "ws-gateway", meet_snapshot },
 	{ FRAME__BODY_ATTACH_CLIENT, "ws-gateway", registry_attach },
@@ -468,6 +540,7 @@ const struct handler serve_handlers[] = {
 	{ FRAME__BODY_SAVE_SUBSCRIPTION, "ws-gateway", save_subscription },
 	{ FRAME__BODY_FORGET_SUBSCRIPTIONS, "ws-gateway", registry_forget_subscriptions },
 	{ FRAME__BODY_APPEND_WRITE, "ws-gateway", append_write },
+	{ FRAME__BODY_APPEND_WRITE, "pg-publish", append_write },
 	{ FRAME__BODY_OPEN_WRITES, "pg-publish", open_writes },
 	{ FRAME__BODY_READ_WRITES, "pg-publish", read_writes },
 	{ FRAME__BODY_WRITES_APPLIED, "pg-publish", writes_were_applied },
@@ -492,9 +565,14 @@ serve_peer_down(struct peer *peer)
 	for (struct waiting *w = commit_list; w != NULL; w = w->next)
 		if (w->peer == peer)
 			w->peer = NULL;
-	if (peer == ingest) {
-		ingest = NULL;
-		wants_opening = false;
+	EACH_INSTANCE(n)
+	{
+		if (instances[n].ingest == peer) {
+			instances[n].ingest = NULL;
+			instances[n].wants_opening = false;
+		}
+		if (instances[n].publish == peer)
+			instances[n].publish = NULL;
 	}
 	registry_peer_down(peer);
 }

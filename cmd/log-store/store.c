@@ -33,7 +33,7 @@ static ev_prepare turn_end;
 static ev_idle keep_turning; /* a turn with something to commit must not wait for events */
 
 static const char *const table_names[TABLES] = { "meta", "log", "schema", "writes", "accepted", "clients",
-	"client_lsn" };
+	"client_lsn", "parts" };
 
 static void
 failed(const char *what, int rc)

@@ -22,6 +22,7 @@ enum store_table {
 	TABLE_ACCEPTED,	  /* hash of client id and its lsn → be64 write position, be64 echo position */
 	TABLE_CLIENTS,	  /* hash of client id → ClientRecord */
 	TABLE_CLIENT_LSN, /* hash of client id → the last lsn of its own that was accepted */
+	TABLE_PARTS, /* be32 instance, be32 part → record of a ClientTransaction that is not whole yet */
 	TABLES
 };
 

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "pbwire.h"
 #include "position.h"
+#include "service.h"
 #include "writes.h"
 #include "xalloc.h"
 
@@ -22,11 +23,13 @@
  */
 static struct state {
 	uint64_t life, first, last; /* last: closed by its Postgres commit */
-	uint64_t commit_lsn;	    /* of last's commit */
-	uint64_t passed_lsn;	    /* the WAL up to here is dealt with */
 	uint64_t max_xid;
 	uint64_t bytes; /* of the records kept, whole commits' and a tail's */
 	uint64_t next;	/* position of the transaction that is being appended */
+	struct source {
+		uint64_t commit_lsn; /* of the last commit that is here */
+		uint64_t passed_lsn; /* the WAL up to here is dealt with */
+	} sources[DATABASES_MAX + 1];
 } now, durable;
 
 static void
@@ -37,6 +40,16 @@ make_key(uint8_t key[KEY_SIZE], uint64_t position, uint32_t part)
 		key[8 + i] = (uint8_t)part;
 }
 
+/* The name of what is kept of an instance. */
+static const char *
+name_of(const char *what, unsigned instance)
+{
+	static char name[64];
+
+	snprintf(name, sizeof name, instance > 1 ? "%s_%u" : "%s", what, instance);
+	return name;
+}
+
 void
 translog_open(void)
 {
@@ -44,11 +57,13 @@ translog_open(void)
 		.life = meta_get("life"),
 		.first = meta_get("first"),
 		.last = meta_get("last"),
-		.commit_lsn = meta_get("commit_lsn"),
-		.passed_lsn = meta_get("passed_lsn"),
 		.max_xid = meta_get("max_xid"),
 		.bytes = meta_get("log_bytes"),
 	};
+	for (unsigned i = 1; i <= DATABASES_MAX; i++) {
+		now.sources[i].commit_lsn = meta_get(name_of("commit_lsn", i));
+		now.sources[i].passed_lsn = meta_get(name_of("passed_lsn", i));
+	}
 	now.next = now.last + 1;
 	durable = now;
 }
@@ -62,8 +77,6 @@ translog_commit(void)
 	} numbers[] = {
 		{ "first", now.first, durable.first },
 		{ "last", now.last, durable.last },
-		{ "commit_lsn", now.commit_lsn, durable.commit_lsn },
-		{ "passed_lsn", now.passed_lsn, durable.passed_lsn },
 		{ "max_xid", now.max_xid, durable.max_xid },
 		{ "log_bytes", now.bytes, durable.bytes },
 	};
@@ -71,29 +84,74 @@ translog_commit(void)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (numbers[i].now != numbers[i].durable)
 			meta_put(numbers[i].name, numbers[i].now);
+	for (unsigned i = 1; i <= DATABASES_MAX; i++) {
+		const struct source *s = &now.sources[i], *d = &durable.sources[i];
+
+		if (s->commit_lsn != d->commit_lsn)
+			meta_put(name_of("commit_lsn", i), s->commit_lsn);
+		if (s->passed_lsn != d->passed_lsn)
+			meta_put(name_of("passed_lsn", i), s->passed_lsn);
+	}
 }
 
 bool
 translog_continues(const OpenLog *pg, const char **why)
 {
+	const struct source *source = &now.sources[pg->instance];
 	char database[256];
+	uint64_t timeline = meta_get(name_of("timeline", pg->instance));
 
-	meta_get_text("database", database, sizeof database);
-	if (now.life == 0)
+	meta_get_text(name_of("database", pg->instance), database, sizeof database);
+	if (now.life == 0 && pg->instance == translog_leader())
 		*why = "the log is new";
-	else if (meta_get("system_id") != pg->system_id || strcmp(database, pg->database) != 0)
+	else if (meta_get(name_of("system_id", pg->instance)) != pg->system_id ||
+		 strcmp(database, pg->database) != 0)
 		*why = "it is another Postgres";
-	else if (meta_get("timeline") != 0 && meta_get("timeline") != pg->timeline)
+	else if (timeline != 0 && timeline != pg->timeline)
 		*why = "Postgres is on another timeline (restored, or a standby was promoted?)";
 	else if (pg->slot_lsn == 0)
 		*why = "the replication slot is gone";
-	else if (pg->slot_lsn > now.passed_lsn)
+	else if (pg->slot_lsn > source->passed_lsn)
 		*why = "the log is older than what was confirmed to Postgres (restored from a backup?)";
-	else if (pg->wal_lsn < now.commit_lsn)
+	else if (pg->wal_lsn < source->commit_lsn)
 		*why = "Postgres is older than the log (restored from a backup?)";
 	else
 		return true;
 	return false;
+}
+
+unsigned
+translog_leader(void)
+{
+	return 1;
+}
+
+/* The instance is this Postgres from now on, and from this place in its WAL. */
+static void
+start_source(const StartLife *start)
+{
+	now.sources[start->instance] = (struct source){ start->slot_lsn, start->slot_lsn };
+	meta_put(name_of("system_id", start->instance), start->system_id);
+	meta_put(name_of("timeline", start->instance), start->timeline);
+	meta_put_text(name_of("database", start->instance), start->database);
+}
+
+void
+translog_start_source(const StartLife *start)
+{
+	const char *name = name_of("introductions", start->instance);
+
+	if (store_write() == NULL)
+		return;
+	meta_put(name, meta_get(name) + 1);
+	start_source(start);
+	log_info("instance-began", "instance=%u", start->instance);
+}
+
+uint32_t
+translog_introductions(unsigned instance)
+{
+	return (uint32_t)meta_get(name_of("introductions", instance));
 }
 
 void
@@ -101,6 +159,7 @@ translog_start_life(const StartLife *start)
 {
 	MDB_txn *txn = store_write();
 	uint64_t life = (uint64_t)time(NULL) & LIFE_MAX;
+	struct state before = now;
 
 	if (txn == NULL)
 		return;
@@ -108,15 +167,10 @@ translog_start_life(const StartLife *start)
 		life = (now.life + 1) & LIFE_MAX ? (now.life + 1) & LIFE_MAX : 1;
 	mdb_drop(txn, store_dbi(TABLE_LOG), 0);
 	mdb_drop(txn, store_dbi(TABLE_SCHEMA), 0);
-	now = (struct state){ .life = life,
-		.first = 1,
-		.commit_lsn = start->slot_lsn,
-		.passed_lsn = start->slot_lsn,
-		.next = 1 };
+	now = (struct state){ .life = life, .first = 1, .next = 1 };
+	memcpy(now.sources, before.sources, sizeof now.sources);
 	meta_put("life", life);
-	meta_put("system_id", start->system_id);
-	meta_put("timeline", start->timeline);
-	meta_put_text("database", start->database);
+	start_source(start);
 	writes_new_life();
 	for (size_t i = 0; i < start->n_migrations; i++) {
 		uint8_t ordinal[8];
@@ -150,8 +204,8 @@ drop_migrations(MDB_txn *txn)
 	arena_clear(&a);
 }
 
-void
-translog_drop_tail(void)
+static void
+drop_tail(void)
 {
 	MDB_txn *txn = store_write();
 	MDB_cursor *cursor;
@@ -172,6 +226,15 @@ translog_drop_tail(void)
 	now.next = now.last + 1;
 }
 
+void
+translog_drop_tail(unsigned instance)
+{
+	if (instance == translog_leader())
+		drop_tail();
+	else
+		writes_drop_parts(instance);
+}
+
 static void
 append_migration(Migration *migration)
 {
@@ -190,8 +253,8 @@ append_migration(Migration *migration)
 struct head {
 	uint32_t part;
 	bool last, is_migration, closes;
-	uint64_t xid, commit_lsn;
-	struct pb_field origin, client_lsn;
+	uint64_t xid, commit_lsn, timestamp;
+	struct pb_field origin, client_lsn, only_client;
 };
 
 /* By the numbers of the fields in proto/pipeline.proto. */
@@ -216,6 +279,9 @@ read_head(const ProtobufCBinaryData *packed, struct head *h)
 		case 6:
 			h->commit_lsn = f.value;
 			break;
+		case 7:
+			h->timestamp = f.value;
+			break;
 		case 8:
 			h->origin = f;
 			break;
@@ -227,6 +293,9 @@ read_head(const ProtobufCBinaryData *packed, struct head *h)
 			break;
 		case 12:
 			h->closes = f.value != 0;
+			break;
+		case 13:
+			h->only_client = f;
 			break;
 		default:
 			break;
@@ -279,8 +348,45 @@ note_echo(const struct head *h)
 	free(client_id);
 }
 
+static void
+commit_source(unsigned instance, uint64_t lsn)
+{
+	struct source *s = &now.sources[instance];
+
+	s->commit_lsn = lsn;
+	if (lsn > s->passed_lsn)
+		s->passed_lsn = lsn;
+}
+
+/* What it wrote itself goes the way of what clients write. All else comes from the leader. */
+static bool
+append_follower(unsigned instance, const ProtobufCBinaryData *packed, const struct head *h)
+{
+	if (h->client_lsn.len == 0 && h->only_client.len == 0) {
+		uint8_t lsn[8];
+		char *origin = xmemdup0(h->origin.bytes, h->origin.len);
+		ClientTransaction t = CLIENT_TRANSACTION__INIT;
+		bool ok;
+
+		be64_set(lsn, h->commit_lsn);
+		t.client_id = origin;
+		t.lsn = (ProtobufCBinaryData){ sizeof lsn, lsn };
+		t.timestamp = h->timestamp;
+		t.transaction = *packed;
+		ok = writes_append_part(&t, instance, h->part, h->last);
+		free(origin);
+		if (!ok)
+			return false;
+	}
+	if (h->last && h->closes) {
+		commit_source(instance, h->commit_lsn);
+		store_change();
+	}
+	return store_write() != NULL;
+}
+
 bool
-translog_append(const ProtobufCBinaryData *packed)
+translog_append(unsigned instance, const ProtobufCBinaryData *packed)
 {
 	uint8_t bytes[KEY_SIZE];
 	MDB_val key = { sizeof bytes, bytes };
@@ -289,6 +395,8 @@ translog_append(const ProtobufCBinaryData *packed)
 
 	if (!read_head(packed, &h))
 		return false;
+	if (instance != translog_leader())
+		return append_follower(instance, packed, &h);
 	if (h.xid > now.max_xid)
 		now.max_xid = h.xid;
 	make_key(bytes, now.next, h.part);
@@ -302,19 +410,17 @@ translog_append(const ProtobufCBinaryData *packed)
 		note_echo(&h);
 	if (h.closes) {
 		now.last = now.next;
-		now.commit_lsn = h.commit_lsn;
-		if (h.commit_lsn > now.passed_lsn)
-			now.passed_lsn = h.commit_lsn;
+		commit_source(translog_leader(), h.commit_lsn);
 	}
 	now.next++;
 	return true;
 }
 
 void
-translog_wal_passed(uint64_t lsn)
+translog_wal_passed(unsigned instance, uint64_t lsn)
 {
-	if (lsn > now.passed_lsn && store_write() != NULL) {
-		now.passed_lsn = lsn;
+	if (lsn > now.sources[instance].passed_lsn && store_write() != NULL) {
+		now.sources[instance].passed_lsn = lsn;
 		store_change();
 	}
 }
@@ -347,15 +453,9 @@ translog_visible(void)
 }
 
 uint64_t
-translog_commit_lsn(void)
+translog_passed_lsn(unsigned instance)
 {
-	return durable.commit_lsn;
-}
-
-uint64_t
-translog_passed_lsn(void)
-{
-	return durable.passed_lsn;
+	return durable.sources[instance].passed_lsn;
 }
 
 /* Its transactions are gone as far as clients are concerned; trimming takes the records. */

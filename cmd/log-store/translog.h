@@ -18,20 +18,26 @@ void translog_open(void);
 /* What Postgres holds, compared with what the log has: can the log go on? If not, *why says so in a few
  * words. */
 bool translog_continues(const OpenLog *postgres, const char **why);
+/* The instance whose transactions the log tells. What others write goes the way of clients' writes: the
+ * leader takes it in, and then it is told. */
+unsigned translog_leader(void);
 /* Begins a new life: no transactions, this schema. */
 void translog_start_life(const StartLife *life);
-/* Drops what was appended after the last whole Postgres commit. */
-void translog_drop_tail(void);
-/* A packed Transaction without position. False when it could not be written, or is none. */
-bool translog_append(const ProtobufCBinaryData *transaction);
-/* Nothing of Postgres' WAL up to here is missing. */
-void translog_wal_passed(uint64_t lsn);
+/* An instance that does not lead begins anew. */
+void translog_start_source(const StartLife *life);
+/* How often it has. */
+uint32_t translog_introductions(unsigned instance);
+/* Drops what was appended after the instance's last whole Postgres commit. */
+void translog_drop_tail(unsigned instance);
+/* A packed Transaction without position, of this instance. False when it could not be written, or is none. */
+bool translog_append(unsigned instance, const ProtobufCBinaryData *transaction);
+/* Nothing of the instance's WAL up to here is missing. */
+void translog_wal_passed(unsigned instance, uint64_t lsn);
 
 uint64_t translog_life(void);	 /* 0 before the first */
 uint64_t translog_first(void);	 /* oldest position kept; one more than last when there is none */
 uint64_t translog_visible(void); /* last position that readers may see */
-uint64_t translog_commit_lsn(void);
-uint64_t translog_passed_lsn(void);
+uint64_t translog_passed_lsn(unsigned instance);
 /* The turn is over: puts what it changed in the numbers about the log. */
 void translog_commit(void);
 /* The turn is durable: what was appended may be seen. With !ok it is as if it had never been appended. */

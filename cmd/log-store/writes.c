@@ -143,6 +143,91 @@ is_accepted(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t *ech
 	return true;
 }
 
+static bool
+put_write(ClientTransaction *t)
+{
+	uint8_t bytes[8];
+	MDB_val position = { sizeof bytes, bytes };
+
+	t->position = now.last < least ? least : now.last + 1;
+	be64_set(bytes, t->position);
+	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0, MDB_APPEND))
+		return false;
+	now.last = t->position;
+	meta_put("writes_last", now.last);
+	return true;
+}
+
+static MDB_val
+part_key(uint8_t bytes[8], unsigned instance, uint32_t part)
+{
+	be64_set(bytes, (uint64_t)instance << 32 | part);
+	return (MDB_val){ 8, bytes };
+}
+
+/* Those before the last one come out of their table. */
+static bool
+put_parts(unsigned instance)
+{
+	struct arena a = { 0 };
+	MDB_cursor *cursor;
+	uint8_t bytes[8];
+	MDB_val key = part_key(bytes, instance, 0), value, message;
+	struct record_head head;
+	bool ok = true;
+
+	if (mdb_cursor_open(store_write(), store_dbi(TABLE_PARTS), &cursor) != 0)
+		return false;
+	while (ok && mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) == 0 &&
+	       be64_get(key.mv_data) >> 32 == instance) {
+		ClientTransaction *t;
+
+		key = (MDB_val){ sizeof bytes, bytes };
+		arena_reset(&a);
+		t = record_open(&value, &head, &message)
+			? client_transaction__unpack(arena_pb(&a), message.mv_size, message.mv_data)
+			: NULL;
+		ok = t != NULL && mdb_cursor_del(cursor, 0) == 0 && put_write(t);
+	}
+	mdb_cursor_close(cursor);
+	arena_clear(&a);
+	return ok;
+}
+
+bool
+writes_append_part(ClientTransaction *t, unsigned instance, uint32_t part, bool last)
+{
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, t->client_id, &t->lsn), part_of;
+	uint8_t bytes[8];
+
+	if (store_write() == NULL)
+		return false;
+	if (!last) {
+		part_of = part_key(bytes, instance, part);
+		return store_put_record(TABLE_PARTS, &part_of, &t->base, 0, 0, 0) > 0;
+	}
+	return (part == 0 || put_parts(instance)) && put_write(t) && put_accepted(&key, t->position, 0);
+}
+
+void
+writes_drop_parts(unsigned instance)
+{
+	MDB_cursor *cursor;
+	uint8_t bytes[8];
+	MDB_val key = part_key(bytes, instance, 0), value;
+	MDB_txn *txn = store_write();
+
+	if (txn == NULL || mdb_cursor_open(txn, store_dbi(TABLE_PARTS), &cursor) != 0)
+		return;
+	while (mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) == 0 &&
+	       be64_get(key.mv_data) >> 32 == instance && mdb_cursor_del(cursor, 0) == 0) {
+		store_change();
+		key = (MDB_val){ sizeof bytes, bytes };
+	}
+	mdb_cursor_close(cursor);
+}
+
 bool
 writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *duplicate, uint64_t *echo)
 {
@@ -150,8 +235,6 @@ writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *du
 	MDB_val key = hash_key(&hash, t->client_id, &t->lsn);
 	MDB_val client = hash_key(&client_hash, t->client_id, NULL);
 	MDB_val lsn = { t->lsn.len, t->lsn.data };
-	uint8_t bytes[8];
-	MDB_val position = { sizeof bytes, bytes };
 	uint64_t ignored;
 
 	if (store_write() == NULL || (follows->len > 0 && !is_accepted(t->client_id, follows, &ignored)))
@@ -160,14 +243,8 @@ writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *du
 	if (*duplicate)
 		return true;
 	*echo = 0;
-	t->position = now.last < least ? least : now.last + 1;
-	be64_set(bytes, t->position);
-	if (!store_put_record(TABLE_WRITES, &position, &t->base, 0, 0, MDB_APPEND) ||
-	    !put_accepted(&key, t->position, 0) || !store_put(TABLE_CLIENT_LSN, &client, &lsn, 0))
-		return false;
-	now.last = t->position;
-	meta_put("writes_last", now.last);
-	return true;
+	return put_write(t) && put_accepted(&key, t->position, 0) &&
+	       store_put(TABLE_CLIENT_LSN, &client, &lsn, 0);
 }
 
 void

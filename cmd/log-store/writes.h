@@ -25,6 +25,10 @@ uint64_t writes_pending(void); /* how many Postgres has not committed */
  */
 bool writes_append(
     ClientTransaction *transaction, const ProtobufCBinaryData *follows, bool *duplicate, uint64_t *echo);
+/* Stores a part of what an instance wrote; with the last one, all of it is in the log of writes. */
+bool writes_append_part(ClientTransaction *transaction, unsigned instance, uint32_t part, bool last);
+/* The parts of an unfinished one. */
+void writes_drop_parts(unsigned instance);
 /* The transaction came back from Postgres at this position of the log. */
 void writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position);
 /* The transaction is no longer in the log. */

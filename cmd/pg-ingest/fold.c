@@ -27,9 +27,16 @@ fold_reset(void)
 	fold.end = &fold.first;
 	fold.next = NULL;
 	fold.version = NULL;
+	buf_take(&fold.carry, fold.carry.len);
 	fold.committed = fold.migrated = false;
 	fold.part = 0;
 	fold.n_changes = 0;
+}
+
+void
+fold_for_several(void)
+{
+	fold.several = true;
 }
 
 struct section *
@@ -196,7 +203,7 @@ fold_add_change(struct section *s, ChangeKind kind, const struct table_def *def)
 
 	c->kind = kind;
 	c->def = def;
-	c->relation = def->oid;
+	c->relation = def != NULL ? def->oid : 0;
 	*s->end = c;
 	s->end = &c->next;
 	fold.n_changes++;
@@ -227,23 +234,49 @@ collect_row(struct relation *rel, enum pgo_kind kind, const struct pgo_row *row)
 		c->row = now_row;
 		c->now = now;
 		c->old = old;
+		now_row->last = c;
 		return;
 	}
 	if (kind != PGO_INSERT && old != NULL) {
 		c = fold_add_change(fold.last, CHANGE_KIND__DELETE, rel->def);
 		c->row = old_row;
 		c->old = old;
+		old_row->last = c;
 	}
 	if (kind != PGO_DELETE) {
 		c = fold_add_change(fold.last, CHANGE_KIND__INSERT, rel->def);
 		c->row = now_row;
 		c->now = now;
+		now_row->last = c;
 	}
 }
 
+/* What stands in the shadow row beside the tags, and what stood there. */
 static bool
-collect_shadow(const struct relation *rel, const struct pgo_tuple *tuple)
+collect_state(const struct relation *rel, const struct pgo_row *row, struct row *r)
 {
+	unsigned tags = catalog_tuple_column(rel, "_tags"),
+		 columns = catalog_tuple_column(rel, "_column_tags");
+	const struct pgo_value *v;
+
+	if (!r->has_tags) {
+		r->is_new = row->old_kind == 0;
+		if (row->old_kind != 0 && tags < row->old.n && (v = &row->old.values[tags])->text != NULL &&
+		    !fold_wire_tags((const char *)v->text, v->len, &r->before, &r->n_before))
+			return false;
+	}
+	v = columns < row->row.n ? &row->row.values[columns] : NULL;
+	if (v != NULL && v->unchanged)
+		v = columns < row->old.n ? &row->old.values[columns] : NULL;
+	r->n_columns = 0;
+	return v == NULL || v->text == NULL ||
+	       fold_wire_tags((const char *)v->text, v->len, &r->columns, &r->n_columns);
+}
+
+static bool
+collect_shadow(const struct relation *rel, const struct pgo_row *row)
+{
+	const struct pgo_tuple *tuple = &row->row;
 	unsigned at = rel->columns != NULL ? catalog_tuple_column(rel, "_tags") : NO_COLUMN;
 	struct pgtext_tag *tags;
 	struct sat_value *keys;
@@ -265,6 +298,10 @@ collect_shadow(const struct relation *rel, const struct pgo_tuple *tuple)
 	for (unsigned i = 0; i < n_keys; i++)
 		keys[i] = keep_value(&tuple->values[i]);
 	r = find_row(rel->table, keys, n_keys);
+	if (fold.several && !collect_state(rel, row, r)) {
+		log_error("tags-unreadable", "table=%u", rel->table);
+		return false;
+	}
 	r->has_tags = true;
 	r->n_tags = n;
 	r->tags = arena_alloc(&fold.arena, n * sizeof *r->tags);
@@ -284,6 +321,14 @@ column_text(const struct relation *rel, const struct pgo_tuple *tuple, const cha
 	if (at >= tuple->n || tuple->values[at].text == NULL)
 		return NULL;
 	return arena_strndup(&fold.arena, (const char *)tuple->values[at].text, tuple->values[at].len);
+}
+
+/* The migration as another Postgres is to take it. */
+static void
+carry_ddl(const char *definition, const char *carry)
+{
+	buf_printf(&fold.carry, "%s{\"definition\":%s,\"carry\":%s}", fold.carry.len > 0 ? "," : "[",
+	    definition, carry != NULL ? carry : "null");
 }
 
 static bool
@@ -313,9 +358,13 @@ collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 		table = catalog_relation(def->oid);
 	}
 	table->def = def->removed ? NULL : def;
+	if (fold.several)
+		carry_ddl(definition, column_text(rel, tuple, "carry"));
 	if (fold.version == NULL) {
-		fold_add_change(fold.last, CHANGE_KIND__MIGRATE, def);
 		fold.version = def->version;
+		if (fold.last->was_told)
+			return true;
+		fold_add_change(fold.last, CHANGE_KIND__MIGRATE, def);
 		fold.last->is_migration = true;
 	}
 	return true;
@@ -335,7 +384,7 @@ fold_row(enum pgo_kind kind, const struct pgo_row *row)
 		collect_row(rel, kind, row);
 		break;
 	case RELATION_SHADOW:
-		return kind == PGO_DELETE || collect_shadow(rel, &row->row);
+		return kind == PGO_DELETE || collect_shadow(rel, row);
 	case RELATION_DDL:
 		return kind != PGO_INSERT || collect_ddl(rel, &row->row);
 	case RELATION_ELECTRIFIED:
@@ -366,6 +415,15 @@ fold_mark(const struct pgo_message *message)
 	fold.last = fold_add_section(mark);
 	fold.repair = NULL;
 	return true;
+}
+
+void
+fold_was_told(void)
+{
+	if (fold.last == NULL || fold.last->was_told)
+		return;
+	fold.last = fold_add_section(NULL);
+	fold.last->was_told = true;
 }
 
 void

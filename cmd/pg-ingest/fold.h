@@ -19,6 +19,8 @@
 
 /* Forgets the transaction that is being collected or taken out. */
 void fold_reset(void);
+/* Once: there are several Postgres. */
+void fold_for_several(void);
 void fold_begin(unsigned instance, uint64_t xid, int64_t time_us);
 /* False, with a log line: the message is not as it must be, the stream cannot go on. */
 bool fold_row(enum pgo_kind kind, const struct pgo_row *row);
@@ -28,6 +30,10 @@ bool fold_mark(const struct pgo_message *message);
 bool fold_repair(const struct pgo_message *message);
 /* A row as electric.tell_rows() tells it. */
 bool fold_told(const struct pgo_message *message);
+/* What follows in this transaction was told by another Postgres. */
+void fold_was_told(void);
+/* Tables as electric.introduce() tells them. */
+bool fold_tables(const struct pgo_message *message);
 void fold_truncate(const struct pgo_truncate *truncate);
 /* The commit has come: what was collected can be taken out. */
 void fold_commit(uint64_t end_lsn);

@@ -10,7 +10,8 @@
 #include "pbwire.h"
 #include "spool.h"
 
-#define PART (256 * 1024) /* bytes of changes in one part, but for one longer change */
+#define DESCRIBED_MAX 64	   /* tables in one part */
+#define PART	      (256 * 1024) /* bytes of changes in one part, but for one longer change */
 
 static struct arena scratch; /* of the change that is being packed */
 
@@ -82,6 +83,50 @@ choose_tags(const struct change *c, char ***tags, size_t *n)
 	*n = 1;
 }
 
+static bool
+has_tag(char *const *tags, size_t n, const char *tag)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(tags[i], tag) == 0)
+			return true;
+	return false;
+}
+
+/* Those of the one set that are not in the other, as fields of a RowState. */
+static void
+put_difference(struct buf *state, unsigned field, char *const *tags, size_t n, char *const *others, size_t m)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!has_tag(others, m, tags[i]))
+			pb_put_bytes(state, field, tags[i], strlen(tags[i]));
+}
+
+/* What other Postgres are to know of the row. `tags`: after the transaction, none if the row is gone. */
+static void
+put_state(const struct change *c, char **tags, size_t n, struct buf *out)
+{
+	const struct row *r = c->row;
+	struct buf state = { 0 };
+
+	put_difference(&state, 1, tags, n, r->before, r->n_before);
+	put_difference(&state, 2, r->before, r->n_before, tags, n);
+	/* A row that nobody had written since its table was electrified. */
+	if (r->is_new)
+		pb_put_bytes(&state, 2, "postgres_1@0", strlen("postgres_1@0"));
+	if (r->n_columns > 0) {
+		pb_put_bytes(&state, 3, r->columns[0], strlen(r->columns[0]));
+		for (unsigned i = 0; i < c->def->n_columns; i++) {
+			uint32_t num = c->def->table->columns[i]->num;
+			const char *tag = num < r->n_columns ? r->columns[num] : "";
+
+			pb_put_bytes(&state, 3, tag, strlen(tag));
+		}
+	}
+	pb_put_uint(&state, 4, c->forced);
+	pb_put_bytes(out, 8, buf_data(&state), state.len);
+	buf_clear(&state);
+}
+
 static void
 pack_row(const struct change *c, struct buf *out)
 {
@@ -101,6 +146,8 @@ pack_row(const struct change *c, struct buf *out)
 	pb_put_uint(out, 1, c->kind);
 	pb_put_uint(out, 2, c->relation);
 	pb_put_bytes(out, 3, op.data, op.len);
+	if (fold.several && c->row->last == c)
+		put_state(c, tags, n_tags, out);
 	if (def->owner == NO_COLUMN)
 		return;
 	pb_put_uint(out, 4, 1);
@@ -111,23 +158,40 @@ pack_row(const struct change *c, struct buf *out)
 		pb_put_bytes(out, 6, old[def->owner].text, old[def->owner].len);
 }
 
-static void
-pack_migration(struct buf *out)
+/* Tables that other Postgres are told of, and clients not. */
+static Migration *
+tables_told(const struct change *c)
 {
-	Migration *m = catalog_migration(&scratch, fold.version);
-	size_t n = migration__get_packed_size(m);
-	uint8_t *bytes = arena_alloc(&scratch, n);
+	Migration *m = arena_alloc(&scratch, sizeof *m);
+
+	migration__init(m);
+	m->version = (char *)(uintptr_t)c->version;
+	m->carry = (char *)(uintptr_t)c->carry;
+	return m;
+}
+
+static void
+pack_migration(const struct change *c, struct buf *out)
+{
+	Migration *m = c->for_instances ? tables_told(c) : catalog_migration(&scratch, fold.version);
+	size_t n;
+	uint8_t *bytes;
+
+	if (!c->for_instances && fold.carry.len > 0)
+		m->carry = arena_printf(&scratch, "%s]", buf_cstr(&fold.carry));
+	n = migration__get_packed_size(m);
+	bytes = arena_alloc(&scratch, n);
 
 	migration__pack(m, bytes);
 	pb_put_uint(out, 1, CHANGE_KIND__MIGRATE);
 	pb_put_bytes(out, 7, bytes, n);
-	fold.migrated = true;
+	fold.migrated |= !c->for_instances;
 }
 
 static bool
 is_told(const struct section *s)
 {
-	return s->mark != NULL || s->first != NULL;
+	return !s->was_told && (s->mark != NULL || s->first != NULL);
 }
 
 /* The next section that becomes a Transaction, from s on. */
@@ -183,11 +247,33 @@ put_head(struct buf *b, const struct section *s, bool last)
 		pb_put_bytes(b, 13, s->only_client, strlen(s->only_client));
 }
 
+/* The part says what the tables of its rows are. False: it says it of too many already. */
+static bool
+describe(const struct table_def *def, const struct table_def **described, unsigned *n, struct buf *part)
+{
+	size_t size;
+	uint8_t *bytes;
+
+	for (unsigned i = 0; i < *n; i++)
+		if (described[i] == def)
+			return true;
+	if (*n == DESCRIBED_MAX)
+		return false;
+	described[(*n)++] = def;
+	size = table__get_packed_size(def->table);
+	bytes = arena_alloc(&scratch, size);
+	table__pack(def->table, bytes);
+	pb_put_bytes(part, 15, bytes, size);
+	return true;
+}
+
 bool
 fold_take(struct buf *b)
 {
 	struct section *s = fold.at, *after;
 	struct buf changes = { 0 }, one = { 0 };
+	const struct table_def *described[DESCRIBED_MAX];
+	unsigned n_described = 0;
 	bool last;
 
 	if (!fold_pending())
@@ -198,7 +284,9 @@ fold_take(struct buf *b)
 			break;
 		arena_reset(&scratch);
 		if (fold.next->kind == CHANGE_KIND__MIGRATE)
-			pack_migration(&one);
+			pack_migration(fold.next, &one);
+		else if (fold.several && !describe(def_to_tell(fold.next), described, &n_described, &changes))
+			break; /* the next part has room */
 		else if (fold.next->marked == NULL || !fold.next->marked->changed)
 			pack_row(fold.next, &one);
 		if (one.len > 0)

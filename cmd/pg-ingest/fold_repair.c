@@ -47,17 +47,37 @@ sent_values(const struct table_def *def, const json_t *vals)
 }
 
 bool
-fold_set_tags(struct row *row, const char *text)
+fold_wire_tags(const char *text, size_t n, char ***wire, size_t *count)
 {
 	struct pgtext_tag *tags;
 
-	if (text == NULL || !pgtext_tags(&fold.arena, text, strlen(text), &tags, &row->n_tags))
+	if (!pgtext_tags(&fold.arena, text, n, &tags, count))
 		return false;
-	row->has_tags = true;
-	row->tags = arena_alloc(&fold.arena, row->n_tags * sizeof *row->tags);
-	for (size_t i = 0; i < row->n_tags; i++)
-		row->tags[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
+	*wire = arena_alloc(&fold.arena, *count * sizeof **wire);
+	for (size_t i = 0; i < *count; i++)
+		(*wire)[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
 	return true;
+}
+
+bool
+fold_set_tags(struct row *row, const json_t *message)
+{
+	const char *tags = json_string_value(json_object_get(message, "tags")),
+		   *columns = json_string_value(json_object_get(message, "columns"));
+
+	row->has_tags = true;
+	return tags != NULL && fold_wire_tags(tags, strlen(tags), &row->tags, &row->n_tags) &&
+	       (columns == NULL || fold_wire_tags(columns, strlen(columns), &row->columns, &row->n_columns));
+}
+
+struct section *
+fold_section_for(const char *client)
+{
+	if (fold.repair == NULL || strcmp(fold.repair->only_client, client) != 0) {
+		fold.repair = fold_add_section(NULL);
+		fold.repair->only_client = arena_strdup(&fold.arena, client);
+	}
+	return fold.repair;
 }
 
 /* False: the message is not as electric.repair() writes it. */
@@ -74,11 +94,11 @@ add_row(const json_t *message)
 		return false;
 	if (rel == NULL || rel->def == NULL)
 		return true;
-	if (fold.repair == NULL) {
-		fold.repair = fold_add_section(NULL);
-		fold.repair->only_client = arena_strdup(&fold.arena, client);
-	}
-	c = fold_add_change(fold.repair, row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
+	c = fold_add_change(
+	    fold_section_for(client), row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
+	c->forced = true;
+	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
+	c->row->last = c;
 	if (row == NULL) {
 		c->old = sent_values(rel->def, json_object_get(message, "vals"));
 		c->marked = fold_row_of(rel->def, c->old);
@@ -86,8 +106,7 @@ add_row(const json_t *message)
 	}
 	c->now = row_values(rel->def, row);
 	c->marked = fold_row_of(rel->def, c->now);
-	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
-	return fold_set_tags(c->row, json_string_value(json_object_get(message, "tags")));
+	return fold_set_tags(c->row, message);
 }
 
 bool

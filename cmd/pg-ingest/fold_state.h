@@ -3,6 +3,7 @@
 #define LEYDEN_FOLD_STATE_H
 
 #include "arena.h"
+#include "buf.h"
 #include "catalog.h"
 #include "pipeline.pb-c.h"
 #include "satellite.h"
@@ -18,6 +19,11 @@ struct row {
 	bool has_tags; /* its shadow row was written */
 	bool changed;  /* the section has a change of it */
 	struct row *next;
+	/* for other Postgres, where there are several */
+	char **before, **columns; /* its tags before; its column tags, NULL: none */
+	size_t n_before, n_columns;
+	bool is_new;		   /* its shadow row was */
+	const struct change *last; /* of it */
 };
 
 struct change {
@@ -28,6 +34,9 @@ struct change {
 	const struct row
 	    *marked; /* a repair's: the same row in the section before it; what that tells is newer */
 	const struct sat_value *now, *old;
+	bool for_instances; /* clients have the row, or are no readers of it */
+	bool forced;
+	const char *version, *carry; /* for other Postgres: a migration's, or of tables that it is told of */
 	struct change *next;
 };
 
@@ -40,18 +49,21 @@ struct section {
 	size_t n_rows, n_buckets;
 	int64_t newest_ms; /* of the tags that Postgres gave, -1: none */
 	bool is_migration;
+	bool was_told; /* by another Postgres: goes nowhere */
 	struct section *next;
 };
 
 struct fold_state {
 	struct arena arena; /* of all that follows: on the heap, then in the spool */
 	unsigned instance;
+	bool several; /* Postgres: others are to know of rows' tags */
 	uint64_t xid, end_lsn;
 	int64_t commit_ms;
 	uint64_t n_changes;
 	struct section *first, *last;  /* last: where changes go */
 	struct section **end, *repair; /* of the list; repair: the last's, after it in the list, or NULL */
 	const char *version;	       /* of its migration; NULL: none */
+	struct buf carry;	       /* of that: JSON, without the bracket at its end */
 	bool committed;
 	/* taking out */
 	struct section *at;
@@ -70,7 +82,12 @@ struct row *fold_row_of(const struct table_def *def, const struct sat_value *val
 
 /* The text of a JSON string, in the fold's arena; NULL for anything else. */
 struct sat_value fold_text(const json_t *text);
-/* Gives the row the tags of a tag array. False: it cannot be read. */
-bool fold_set_tags(struct row *row, const char *text);
+/* The tags of a tag array in wire form, in the fold's arena; NULL ones are empty. False: it cannot be read.
+ */
+bool fold_wire_tags(const char *text, size_t n, char ***tags, size_t *count);
+/* Gives the row the tags, and the column tags, of a message. False: they cannot be read. */
+bool fold_set_tags(struct row *row, const json_t *message);
+/* What is for this client alone goes there, after the last section. */
+struct section *fold_section_for(const char *client);
 
 #endif

@@ -21,12 +21,14 @@ static char *database_url, *slot;
 static bool to_stdout;
 static char *spool_dir;
 static uint64_t max_transaction;
+static unsigned databases;
 
 static const struct option_def options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
 	    1 },
 	{ "slot", NULL, OPT_STRING, &slot, NULL, "replication slot (" SLOT ", with _N for instance N)", 0,
 	    0 },
+	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
 	{ "spool-dir", "PG_INGEST_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp",
 	    "where a transaction goes that is longer than memory allows", 0, 0 },
 	{ "max-transaction", "PG_INGEST_MAX_TRANSACTION", OPT_BYTES, &max_transaction, "64G",
@@ -53,7 +55,7 @@ open_ingest(void)
 		slot = service_instance() > 1 ? xasprintf(SLOT "_%u", service_instance()) : xstrdup(SLOT);
 	spool_open(spool_dir, max_transaction);
 	stream_set_max(max_transaction);
-	startup_open(database_url, slot, service_instance());
+	startup_open(database_url, slot, service_instance(), databases);
 	return 0;
 }
 
@@ -72,7 +74,7 @@ command(int argc, char **argv)
 	check(false);
 	spool_open(spool_dir, max_transaction);
 	stream_set_max(max_transaction);
-	startup_open(database_url, NULL, service_instance());
+	startup_open(database_url, NULL, service_instance(), databases);
 	ev_run(loop(), 0);
 	return EX_OK;
 }

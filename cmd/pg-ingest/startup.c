@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "catalog.h"
+#include "fold.h"
 #include "history.h"
 #include "log.h"
 #include "pg.h"
@@ -35,7 +36,7 @@ static char last_why[256];
 
 static const char *slot;
 static bool temporary;
-static unsigned instance;
+static unsigned instance, instances;
 static char temporary_slot[48];
 
 static char *database;
@@ -133,11 +134,14 @@ on_installed(struct pg *p, PGresult *r)
 static void
 install_schema(void)
 {
-	char *sql =
-	    xasprintf("BEGIN; SELECT pg_advisory_xact_lock(" INSTALL_LOCK ");\n%s\n; COMMIT", schema_sql);
+	char *own =
+	    temporary ? xstrdup("") : xasprintf("SELECT electric.set_instance(%u, %u);", instance, instances);
+	char *sql = xasprintf(
+	    "BEGIN; SELECT pg_advisory_xact_lock(" INSTALL_LOCK ");\n%s\n%s COMMIT", schema_sql, own);
 
 	pg_ask(&pg, sql, on_installed);
 	free(sql);
+	free(own);
 }
 
 static void
@@ -486,13 +490,16 @@ name_application(void)
 }
 
 void
-startup_open(const char *url, const char *slot_name, unsigned number)
+startup_open(const char *url, const char *slot_name, unsigned number, unsigned count)
 {
 	static const struct pg_hooks pg_hooks = { on_opened, on_lost, stream_pump };
 	static const struct sink_hooks sink_hooks = { on_log_up, on_log_down, on_log_opened, stream_stored,
 		on_room };
 
 	instance = number;
+	instances = count;
+	if (count > 1)
+		fold_for_several();
 	temporary = slot_name == NULL;
 	slot = slot_name;
 	if (temporary) {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 /* `slot` NULL: one of our own that goes with the connection, from now on, to stdout. */
-void startup_open(const char *url, const char *slot, unsigned instance);
+void startup_open(const char *url, const char *slot, unsigned instance, unsigned instances);
 /* Closes the connection and tries no more. */
 void startup_close(void);
 

@@ -17,6 +17,8 @@
 #define MARK	     "electric"	       /* what follows is a client's transaction */
 #define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
 #define ROW	     "electric.row"    /* a row that changed without being in the WAL */
+#define TABLES	     "electric.tables" /* tables that other instances are told of */
+#define TOLD	     "electric.told"   /* what follows was told by another instance */
 #define MEET	     "electric.meet"   /* somebody waits for the stream to come here */
 
 static struct pg *source; /* NULL: not streaming */
@@ -113,6 +115,10 @@ on_message(const struct pgo_message *message)
 		return fold_repair(message);
 	if (message->transactional && strcmp(message->prefix, ROW) == 0)
 		return fold_told(message);
+	if (message->transactional && strcmp(message->prefix, TABLES) == 0)
+		return fold_tables(message);
+	if (message->transactional && strcmp(message->prefix, TOLD) == 0)
+		fold_was_told();
 	if (strcmp(message->prefix, MEET) == 0) {
 		if (message->transactional)
 			awaited = true;

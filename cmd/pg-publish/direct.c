@@ -3,8 +3,11 @@
  *
  * The log of writes is read from where Postgres' own record of progress says, so nothing is applied twice and
  * nothing left out, whichever process died. One page of it is applied at a time, as one Postgres transaction.
- * When Postgres refuses something, the page is taken again one client transaction at a time, and the one that
- * is refused alone is set aside. What will pass (a lost connection, a deadlock, a failover) is tried again.
+ * When Postgres refuses something, the page is taken again one transaction at a time, and the one that is
+ * refused alone is set aside. What will pass (a lost connection, a deadlock, a failover) is tried again.
+ *
+ * Where another Postgres leads, the log is what that one tells. An instance that is new to the leader's log
+ * first tells its own tables and rows, and asks to be told the leader's.
  */
 #include "direct.h"
 
@@ -17,7 +20,9 @@
 
 #include "group.h"
 #include "log.h"
+#include "merge.h"
 #include "service.h"
+#include "tables.h"
 #include "writes.h"
 #include "xalloc.h"
 
@@ -28,14 +33,16 @@
 enum state {
 	STATE_DOWN, /* waits for the next attempt to connect */
 	STATE_CONNECTING,
-	STATE_IDLE,	/* connected; nothing to do, or log-store is away */
-	STATE_OPENING,	/* asks Postgres how far it is */
-	STATE_APPLYING, /* a group is under way */
-	STATE_REFUSING	/* the record of a refusal is */
+	STATE_IDLE,	  /* connected; nothing to do, or log-store is away */
+	STATE_OPENING,	  /* asks Postgres how far it is */
+	STATE_INTRODUCED, /* tells of its own tables and rows */
+	STATE_APPLYING,	  /* a group is under way */
+	STATE_REFUSING	  /* the record of a refusal is */
 };
 
 static enum state state;
 static char *conninfo;
+static bool several;
 static PGconn *conn;
 static ev_io io;
 static ev_timer retry;
@@ -43,13 +50,19 @@ static double connect_wait = FIRST_WAIT, again_wait = AGAIN;
 static bool said_unreachable;
 
 static bool opened;	 /* the log's life and Postgres' progress in it are known */
+static bool is_new;	 /* Postgres has no progress there */
 static uint64_t applied; /* Postgres has committed up to here */
 
-/* What is to be applied: a page of the log of writes, and how much of it. */
-static ClientTransaction **page;
+/* What is to be applied: a page of the log, and how much of it. */
+static const struct write *page;
 static size_t page_n, page_at; /* page[page_at] is next */
-static size_t group_n;	       /* transactions of the group that is under way */
+static size_t group_n;	       /* of the page, in the group that is under way */
 static bool one_by_one;	       /* until the page is done */
+static bool unfinished;	       /* more parts of what was sent are to follow */
+static bool brought, looking;  /* the group has brought tables; they are being asked for */
+static bool refused;	       /* the next one is to be set aside, as refused_as and refused_for say */
+static char refused_as[8], *refused_for;
+static uint64_t looked_for; /* position for whose sake the tables were asked for again */
 
 static char sqlstate[8], *message; /* of the first error in this pipeline */
 static uint64_t n_applied, n_rejected;
@@ -77,6 +90,8 @@ disconnect(const char *why)
 	PQfinish(conn);
 	conn = NULL;
 	opened = false;
+	free(message);
+	message = NULL;
 	state = STATE_DOWN;
 	ev_timer_stop(loop(), &retry);
 	ev_timer_set(&retry, connect_wait, 0.);
@@ -174,66 +189,201 @@ note_error(const PGresult *r)
 
 // ---- applying
 
+static void part_sent(void);
+
 static void
 flush(void)
 {
 	int rc = PQflush(conn);
 
-	if (rc < 0)
+	if (rc < 0) {
 		disconnect(PQerrorMessage(conn));
-	else
-		watch(rc > 0 ? EV_READ | EV_WRITE : EV_READ);
+		return;
+	}
+	watch(rc > 0 ? EV_READ | EV_WRITE : EV_READ);
+	if (rc == 0)
+		part_sent();
 }
 
+/* The pipeline is sent off. */
+static void
+send_off(bool ok)
+{
+	if (ok)
+		flush();
+	else
+		disconnect(PQerrorMessage(conn));
+}
+
+/* Users' triggers have run in the Postgres that leads. */
 static void
 ask_progress(void)
 {
-	const char *params[] = { writes_life() };
+	const char *params[] = { writes_life() }, *role[] = { writes_follows() ? "replica" : "origin" };
 
 	state = STATE_OPENING;
-	if (PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
-		params, NULL, NULL, 0) != 1 ||
-	    PQpipelineSync(conn) != 1)
-		disconnect(PQerrorMessage(conn));
-	else
-		flush();
+	is_new = true;
+	unfinished = brought = looking = refused = false;
+	page_n = page_at = group_n = 0;
+	send_off(
+	    PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
+		params, NULL, NULL, 0) == 1 &&
+	    (!several || (PQsendQueryParams(conn,
+			      "SELECT set_config('session_replication_role', $1, false)"
+			      " WHERE current_setting('session_replication_role') <> $1",
+			      1, NULL, role, NULL, NULL, 0) == 1 &&
+			     PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1)) &&
+	    PQpipelineSync(conn) == 1);
+}
+
+/* Postgres knows where in the leader's log it begins once it has told of its own. */
+static void
+introduce(void)
+{
+	char position[24];
+	const char *params[] = { writes_life(), position };
+
+	if (state != STATE_INTRODUCED || conn == NULL)
+		return;
+	snprintf(position, sizeof position, "%" PRIu64, applied);
+	send_off(
+	    PQsendQueryParams(conn, "SELECT electric.introduce(NULL)", 0, NULL, NULL, NULL, NULL, 0) == 1 &&
+	    PQsendQueryParams(conn,
+		"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "
+		"ON CONFLICT (id) DO UPDATE SET position = excluded.position",
+		2, NULL, params, NULL, NULL, 0) == 1 &&
+	    PQpipelineSync(conn) == 1);
 }
 
 /* The record of its refusal goes in the place of the next transaction. */
 static void
-set_aside(const char *code, const char *why)
+send_refusal(void)
 {
-	const ClientTransaction *t = page[page_at];
+	const struct write *w = &page[page_at];
+	bool first = !unfinished;
 
-	log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
-	    log_quote(t->client_id), t->position, code, log_quote(why));
-	n_rejected++;
+	if (first) {
+		log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
+		    log_quote(w->client->client_id), w->position, refused_as, log_quote(refused_for));
+		n_rejected++;
+	}
 	group_n = 1;
+	unfinished = !w->last;
 	state = STATE_REFUSING;
-	if (group_send_refusal(conn, writes_life(), t, code, why))
-		flush();
-	else
-		disconnect(PQerrorMessage(conn));
+	send_off(
+	    group_send_refusal(conn, writes_life(), w, first, writes_follows(), refused_as, refused_for));
+}
+
+static void
+refuse_next(const char *code, const char *why)
+{
+	refused = true;
+	snprintf(refused_as, sizeof refused_as, "%s", code);
+	free(refused_for);
+	refused_for = xstrdup(why);
+}
+
+/* Rows that follow in it may be of tables that are not there before. */
+static bool
+brings_tables(const struct write *w)
+{
+	return w->told != NULL && merge_brings_tables(w->told);
+}
+
+/* It goes in a Postgres transaction of its own. */
+static bool
+is_apart(const struct write *w)
+{
+	return w->client->introduce || brings_tables(w);
+}
+
+/* Tables of this Postgres that were made since it was asked are looked for once. */
+static bool
+has_to_look(const struct write *w)
+{
+	return w->told != NULL && !brings_tables(w) && looked_for != w->position && !merge_is_known(w->told);
+}
+
+/* How many of the page go out together. */
+static size_t
+next_group(void)
+{
+	size_t n = 0;
+
+	for (; page_at + n < page_n; n++) {
+		const struct write *w = &page[page_at + n];
+		bool begins = n == 0 ? !unfinished : page[page_at + n - 1].last;
+
+		/* What was found faulty at the door ends a group, and is set aside when it is the first. */
+		if (n > 0 && begins && (one_by_one || brought || w->client->sqlstate[0] != '\0'))
+			break;
+		if (is_apart(w))
+			return n > 0 ? n : 1;
+		if (begins && has_to_look(w))
+			break;
+	}
+	return n;
 }
 
 static void
 send_group(void)
 {
-	size_t n = 0;
+	size_t n;
 
-	/* What was found faulty at the door ends a group, and is set aside when it is the first. */
-	while (page_at + n < page_n && page[page_at + n]->sqlstate[0] == '\0' && (n == 0 || !one_by_one))
-		n++;
+	if (!unfinished && page[page_at].client->sqlstate[0] != '\0')
+		refuse_next(page[page_at].client->sqlstate, page[page_at].client->fault);
+	if (refused) {
+		send_refusal();
+		return;
+	}
+	n = next_group();
 	if (n == 0) {
-		set_aside(page[page_at]->sqlstate, page[page_at]->fault);
+		looked_for = page[page_at].position;
+		opened = false;
+		ask_progress();
 		return;
 	}
 	state = STATE_APPLYING;
 	group_n = n;
-	if (group_send(conn, writes_life(), page + page_at, group_n))
-		flush();
-	else
-		disconnect(PQerrorMessage(conn));
+	unfinished = true;
+	if (brings_tables(&page[page_at])) {
+		brought = looking = true;
+		send_off(group_send_tables(conn, &page[page_at], writes_follows()));
+		return;
+	}
+	unfinished = !page[page_at + n - 1].last;
+	send_off(group_send(conn, writes_life(), page + page_at, group_n, !unfinished, writes_follows()));
+}
+
+/* The tables that it brought are known: its rows follow. */
+static void
+tables_known(void)
+{
+	looking = false;
+	unfinished = !page[page_at].last;
+	send_off(group_send_rest(conn, writes_life(), &page[page_at], !unfinished, writes_follows()));
+}
+
+/* A part has gone out; the next one is fetched once Postgres has taken it. */
+static void
+part_sent(void)
+{
+	const struct write *last = &page[page_at + group_n - 1];
+
+	if (!unfinished || looking || (state != STATE_APPLYING && state != STATE_REFUSING) || group_n == 0)
+		return;
+	page_at += group_n;
+	group_n = 0;
+	if (page_at < page_n) {
+		if (state == STATE_REFUSING)
+			send_refusal();
+		else
+			send_group();
+	} else if (writes_follows()) {
+		writes_read(last->position - 1, last->told->part + 1);
+	} else {
+		writes_read(last->position, 0);
+	}
 }
 
 /* Does what can be done next. */
@@ -247,7 +397,7 @@ go_on(void)
 	else if (page_at < page_n)
 		send_group();
 	else
-		writes_read(applied);
+		writes_read(applied, 0);
 }
 
 static void
@@ -256,17 +406,31 @@ group_done(void)
 	group_succeeded();
 	n_applied += group_n;
 	page_at += group_n;
-	applied = page[page_at - 1]->position;
+	applied = page[page_at - 1].position;
 	again_wait = AGAIN;
+	refused = false;
 	writes_applied(applied);
 	if (page_at == page_n)
 		one_by_one = false;
+	brought = false;
+}
+
+/* Parts of it that were sent are no longer at hand. */
+static void
+begin_again(void)
+{
+	if (page_at + group_n <= page_n && page_at < page_n && page[page_at].position > applied &&
+	    (page[page_at].told == NULL || page[page_at].told->part == 0))
+		return;
+	page_n = page_at = 0;
 }
 
 static void
 group_failed(void)
 {
+	brought = false;
 	group_failed_before(sqlstate); /* what was to be prepared after the error was not */
+	begin_again();
 	if (is_passing(sqlstate)) {
 		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
 		ev_timer_set(&retry, again_wait, 0.);
@@ -276,11 +440,41 @@ group_failed(void)
 	}
 	if (strcmp(sqlstate, "LE002") == 0)
 		return; /* not all rows were new: again, row by row */
-	if (group_n > 1) {
+	if (!one_by_one) {
 		one_by_one = true;
 		return;
 	}
-	set_aside(sqlstate, message);
+	refuse_next(sqlstate, message);
+}
+
+static void
+opening_failed(void)
+{
+	/* At the first start pg-ingest is still installing the schema. */
+	if (strcmp(sqlstate, "42P01") == 0)
+		log_debug("schema-awaited", "error=%s", log_quote(message));
+	else
+		log_warning("progress-unknown", "error=%s", log_quote(message));
+	ev_timer_set(&retry, again_wait, 0.);
+	ev_timer_start(loop(), &retry);
+	again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
+}
+
+/* The log and Postgres are known. */
+static void
+progress_known(void)
+{
+	again_wait = AGAIN;
+	if (writes_follows() && is_new) {
+		state = STATE_INTRODUCED;
+		applied = writes_log_last();
+		log_info("introducing", "after=%" PRIu64, applied);
+		writes_ask_introduction(introduce);
+		return;
+	}
+	opened = true;
+	writes_applied(applied);
+	log_info("publishing", "after=%" PRIu64 " follows=%s", applied, writes_follows() ? "true" : "false");
 }
 
 /* The pipeline has been worked off. */
@@ -291,23 +485,12 @@ on_sync(void)
 	bool failed = message != NULL;
 
 	state = STATE_IDLE;
-	if (was == STATE_OPENING) {
-		if (failed) {
-			/* At the first start pg-ingest is still installing the schema. */
-			if (strcmp(sqlstate, "42P01") == 0)
-				log_debug("schema-awaited", "error=%s", log_quote(message));
-			else
-				log_warning("progress-unknown", "error=%s", log_quote(message));
-			ev_timer_set(&retry, again_wait, 0.);
-			ev_timer_start(loop(), &retry);
-			again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
-		} else {
-			opened = true;
-			page_n = page_at = 0;
-			again_wait = AGAIN;
-			writes_applied(applied);
-			log_info("publishing", "after=%" PRIu64, applied);
-		}
+	unfinished = looking = false;
+	if (was == STATE_OPENING || was == STATE_INTRODUCED) {
+		if (failed)
+			opening_failed();
+		else if (was == STATE_OPENING)
+			progress_known();
 	} else if (!failed) {
 		group_done();
 	} else {
@@ -318,19 +501,58 @@ on_sync(void)
 	go_on();
 }
 
+/* What could not be taken over of another Postgres' tables, a line each. */
+static void
+say_apart(const char *lines)
+{
+	for (const char *end; (end = strchr(lines, '\n')) != NULL; lines = end + 1) {
+		char *line = xmemdup0(lines, (size_t)(end - lines));
+
+		log_error("table-apart", "why=%s next=%s", log_quote(line),
+		    log_quote("no rows of it travel between the instances; all else does"));
+		free(line);
+	}
+}
+
+static void
+on_tuples(const PGresult *r)
+{
+	const char *column = PQfname(r, 0);
+
+	if (strcmp(column, "take_tables") == 0)
+		say_apart(PQgetvalue(r, 0, 0));
+	else if (state == STATE_OPENING && strcmp(column, "position") == 0) {
+		is_new = PQntuples(r) == 0;
+		applied = is_new ? 0 : strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+	} else if (PQnfields(r) > 1) {
+		tables_load(r);
+		if (state == STATE_APPLYING && looking)
+			tables_known();
+	}
+}
+
+/* It has failed before it was sent whole. */
+static void
+give_up_group(void)
+{
+	looking = unfinished = false;
+	send_off(PQpipelineSync(conn) == 1);
+}
+
 static void
 on_result(const PGresult *r)
 {
 	switch (PQresultStatus(r)) {
 	case PGRES_TUPLES_OK:
-		if (state == STATE_OPENING)
-			applied = PQntuples(r) > 0 ? strtoull(PQgetvalue(r, 0, 0), NULL, 10) : 0;
+		on_tuples(r);
 		break;
 	case PGRES_PIPELINE_SYNC:
 		on_sync();
 		break;
 	case PGRES_FATAL_ERROR:
 		note_error(r);
+		if (looking)
+			give_up_group();
 		break;
 	default:
 		break;
@@ -374,31 +596,60 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 // ---- the log
 
 static void
-on_opened(bool new_life)
+on_opened(bool another)
 {
-	opened &= !new_life;
+	if (another && (state >= STATE_INTRODUCED || unfinished)) {
+		disconnect("another log is to be followed");
+		return;
+	}
+	opened &= !another;
 	go_on();
 }
 
 static void
-on_page(ClientTransaction **transactions, size_t n)
+on_page(const struct write *writes, size_t n)
 {
-	if (!opened || page_at < page_n)
+	bool continues = unfinished && (state == STATE_APPLYING || state == STATE_REFUSING);
+
+	if (!opened || page_at < page_n || (!continues && state != STATE_IDLE))
 		return; /* of a read that a reconnection has overtaken */
-	page = transactions;
+	page = writes;
 	page_n = n;
 	page_at = 0;
-	while (page_at < n && page[page_at]->position <= applied)
+	while (page_at < n && page[page_at].position <= applied)
 		page_at++;
-	go_on();
+	if (!continues || page_at == page_n)
+		go_on();
+	else if (state == STATE_REFUSING)
+		send_refusal();
+	else
+		send_group();
+}
+
+/* Others have gone on without this Postgres for longer than the log goes back. */
+static void
+on_gone(void)
+{
+	if (conn == NULL || !opened)
+		return;
+	log_warning("log-gone", "after=%" PRIu64 " next=%s", applied,
+	    log_quote("tells of its tables and rows anew, and takes the leader's"));
+	opened = false;
+	if (state != STATE_IDLE) {
+		disconnect("what is to be followed is no longer in the log");
+		return;
+	}
+	is_new = true;
+	progress_known();
 }
 
 void
-direct_open(const char *url)
+direct_open(const char *url, bool one_of_several)
 {
-	static const struct writes_hooks hooks = { on_opened, on_page };
+	static const struct writes_hooks hooks = { on_opened, on_page, on_gone };
 
 	conninfo = xstrdup(url);
+	several = one_of_several;
 	ev_init(&io, on_io);
 	ev_init(&retry, on_retry);
 	writes_open(&hooks);
@@ -408,7 +659,8 @@ direct_open(const char *url)
 char *
 direct_status(void)
 {
-	return xasprintf("\"mode\":\"direct_writes\",\"connected\":%s,\"applied_position\":%" PRIu64
+	return xasprintf("\"mode\":\"%s\",\"connected\":%s,\"applied_position\":%" PRIu64
 			 ",\"applied\":%" PRIu64 ",\"rejected\":%" PRIu64,
-	    state >= STATE_IDLE ? "true" : "false", applied, n_applied, n_rejected);
+	    writes_follows() ? "follows" : "direct_writes", state >= STATE_IDLE ? "true" : "false", applied,
+	    n_applied, n_rejected);
 }

@@ -2,8 +2,10 @@
 #ifndef PG_PUBLISH_DIRECT_H
 #define PG_PUBLISH_DIRECT_H
 
+#include <stdbool.h>
+
 /* Begins; goes on for ever, whatever becomes of Postgres or log-store. `url`: conninfo. */
-void direct_open(const char *url);
+void direct_open(const char *url, bool one_of_several);
 /* Members of the status object; allocated. */
 char *direct_status(void);
 

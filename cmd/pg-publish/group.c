@@ -7,12 +7,17 @@
 #include <string.h>
 
 #include "literal.h"
+#include "merge.h"
+#include "tables.h"
 #include "transaction.h"
 #include "xalloc.h"
 
-#define N_ARRAYS 8    /* parameters of electric.apply_all_<oid> */
-#define RUN_MAX	 1000 /* operations of a statement */
-#define SQL_MARK "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
+#define N_ARRAYS      8	   /* parameters of electric.apply_all_<oid> */
+#define RUN_MAX	      1000 /* operations of a statement */
+#define SQL_TOLD      "SELECT pg_logical_emit_message(true, 'electric.told', '')"
+#define SQL_INTRODUCE "SELECT electric.introduce($1)"
+#define SQL_ROLE      "SELECT set_config('session_replication_role', $1, true)"
+#define SQL_MARK      "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
 #define SQL_PROGRESS                                                                                         \
 	"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "                         \
 	"ON CONFLICT (id) DO UPDATE SET position = excluded.position"
@@ -26,6 +31,7 @@
 static uint32_t *prepared;
 static size_t n_prepared;
 static bool prepare_anew, row_by_row;
+static bool role_is_replica; /* in the Postgres transaction that is being sent */
 
 /* Operations on one relation that are to go in one statement: its parameters, as array literals. */
 static struct {
@@ -38,7 +44,7 @@ void
 group_new_connection(void)
 {
 	n_prepared = 0;
-	prepare_anew = row_by_row = false;
+	prepare_anew = row_by_row = role_is_replica = false;
 }
 
 void
@@ -196,12 +202,80 @@ send_progress(PGconn *conn, const char *life, uint64_t position)
 	const char *params[] = { life, text };
 
 	snprintf(text, sizeof text, "%" PRIu64, position);
+	role_is_replica = false; /* it was for the transaction that ends here */
 	return PQsendQueryParams(conn, SQL_PROGRESS, 2, NULL, params, NULL, NULL, 0) == 1 &&
 	       PQpipelineSync(conn) == 1;
 }
 
+// ---- what another Postgres tells
+
+static bool
+set_role(PGconn *conn, bool replica)
+{
+	const char *params[] = { replica ? "replica" : "origin" };
+
+	if (role_is_replica == replica)
+		return true;
+	role_is_replica = replica;
+	return PQsendQueryParams(conn, SQL_ROLE, 1, NULL, params, NULL, NULL, 0) == 1;
+}
+
+/* What the leader tells goes no further. To the leader, it is marked like a client's: it is told to all, its
+ * author included. */
+static bool
+send_preamble(PGconn *conn, const struct write *w, bool follows)
+{
+	if (follows)
+		return PQsendQueryParams(conn, SQL_TOLD, 0, NULL, NULL, NULL, NULL, 0) == 1;
+	return set_role(conn, true) && (w->told->part > 0 || send_mark(conn, w->client));
+}
+
+static bool
+send_rows(PGconn *conn, const struct write *w, bool follows)
+{
+	/* The leader's echo of what was written here brings nothing new. */
+	bool known = row_by_row || strcmp(w->told->origin, literal_own_origin()) == 0;
+
+	return merge_send(conn, w->told, follows, known);
+}
+
+static bool
+send_introduction(PGconn *conn, const ClientTransaction *t)
+{
+	const char *params[] = { t->client_id };
+
+	return send_mark(conn, t) &&
+	       PQsendQueryParams(conn, SQL_INTRODUCE, 1, NULL, params, NULL, NULL, 0) == 1;
+}
+
+static bool
+send_told(PGconn *conn, const struct write *w, bool follows)
+{
+	if (follows && !merge_concerns(w->told, literal_own_origin()))
+		return true;
+	return send_preamble(conn, w, follows) && send_rows(conn, w, follows);
+}
+
 bool
-group_send(PGconn *conn, const char *life, ClientTransaction **transactions, size_t n)
+group_send_tables(PGconn *conn, const struct write *w, bool follows)
+{
+	return send_preamble(conn, w, follows) &&
+	       (!merge_concerns(w->told, literal_own_origin()) || merge_send_tables(conn, w->told)) &&
+	       PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
+	       PQsendFlushRequest(conn) == 1;
+}
+
+bool
+group_send_rest(PGconn *conn, const char *life, const struct write *w, bool done, bool follows)
+{
+	return (!merge_concerns(w->told, literal_own_origin()) || send_rows(conn, w, follows)) &&
+	       (!done || send_progress(conn, life, w->position));
+}
+
+// ---- a group
+
+bool
+group_send(PGconn *conn, const char *life, const struct write *writes, size_t n, bool done, bool follows)
 {
 	if (prepare_anew) {
 		if (PQsendQueryParams(conn, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 0) != 1)
@@ -209,10 +283,20 @@ group_send(PGconn *conn, const char *life, ClientTransaction **transactions, siz
 		n_prepared = 0;
 		prepare_anew = false;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (!send_transaction(conn, transactions[i]))
+	for (size_t i = 0; i < n; i++) {
+		const struct write *w = &writes[i];
+
+		if (w->client->introduce) {
+			if (!send_introduction(conn, w->client))
+				return false;
+		} else if (w->told != NULL) {
+			if (!send_run(conn) || !send_told(conn, w, follows))
+				return false;
+		} else if (!set_role(conn, false) || !send_transaction(conn, w->client)) {
 			return false;
-	return send_run(conn) && send_progress(conn, life, transactions[n - 1]->position);
+		}
+	}
+	return send_run(conn) && (!done || send_progress(conn, life, writes[n - 1].position));
 }
 
 /* What the author has on its rows is not what Postgres has: each row is sent to it again. */
@@ -233,9 +317,8 @@ send_repair(PGconn *conn, const ClientTransaction *t, const ClientOp *op)
 	return ok;
 }
 
-bool
-group_send_refusal(
-    PGconn *conn, const char *life, const ClientTransaction *t, const char *sqlstate, const char *message)
+static bool
+send_record(PGconn *conn, const ClientTransaction *t, const char *sqlstate, const char *message)
 {
 	char *operations = transaction_operations(t), written[24];
 	const char *params[] = { t->client_id, (const char *)t->lsn.data, t->user_id, sqlstate, message,
@@ -243,13 +326,29 @@ group_send_refusal(
 	int lengths[7] = { 0, (int)t->lsn.len }, formats[7] = { 0, 1 };
 	bool ok;
 
+	/* A Postgres' own transaction has no number but its place in the log. */
+	if (t->lsn.data == NULL)
+		params[1] = "";
 	snprintf(written, sizeof written, "%" PRIu64, t->timestamp);
-	ok = send_mark(conn, t) &&
-	     PQsendQueryParams(conn, SQL_REJECTED, 7, NULL, params, lengths, formats, 0) == 1;
-
-	for (size_t i = 0; ok && i < t->n_ops; i++)
-		ok = send_repair(conn, t, t->ops[i]);
-	ok = ok && send_progress(conn, life, t->position);
+	ok = PQsendQueryParams(conn, SQL_REJECTED, 7, NULL, params, lengths, formats, 0) == 1;
 	free(operations);
 	return ok;
+}
+
+bool
+group_send_refusal(PGconn *conn, const char *life, const struct write *w, bool first, bool follows,
+    const char *sqlstate, const char *message)
+{
+	const ClientTransaction *t = w->client;
+
+	if (first && !follows && !send_mark(conn, t))
+		return false;
+	if (first && !send_record(conn, t, sqlstate, message))
+		return false;
+	if (w->told != NULL && !follows && !merge_send_repair(conn, w->told))
+		return false;
+	for (size_t i = 0; i < t->n_ops; i++)
+		if (!send_repair(conn, t, t->ops[i]))
+			return false;
+	return !w->last || send_progress(conn, life, w->position);
 }

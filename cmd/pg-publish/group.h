@@ -1,6 +1,6 @@
 /*
- * A group of clients' transactions as one Postgres transaction: their operations, a mark before each so that
- * pg-ingest finds them again in the WAL, and the progress, all in one pipeline.
+ * A group of transactions, of clients or of another Postgres, as one Postgres transaction: their operations,
+ * a mark before each so that pg-ingest finds them again in the WAL, and the progress, all in one pipeline.
  */
 #ifndef PG_PUBLISH_GROUP_H
 #define PG_PUBLISH_GROUP_H
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <libpq-fe.h>
 
-#include "pipeline.pb-c.h"
+#include "writes.h"
 
 /* Forgets what was prepared: the connection is a new one. */
 void group_new_connection(void);
@@ -16,11 +16,22 @@ void group_new_connection(void);
 void group_failed_before(const char *sqlstate);
 /* It did not. */
 void group_succeeded(void);
-/* Queues the transactions, the progress and a sync. False: the connection is unusable. */
-bool group_send(PGconn *conn, const char *life, ClientTransaction **transactions, size_t n);
-/* Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, and the
- * progress. */
-bool group_send_refusal(PGconn *conn, const char *life, const ClientTransaction *transaction,
+/*
+ * Queues the transactions. `done`: the last one is whole, so the progress and a sync follow; else more of its
+ * parts will come. `follows`: they are the leader's. False: the connection is unusable.
+ */
+bool group_send(
+    PGconn *conn, const char *life, const struct write *writes, size_t n, bool done, bool follows);
+/* Queues the tables that a part of another Postgres' transaction brings, asks for all tables as they are then
+ * (TABLES_QUERY), and for an answer at once. */
+bool group_send_tables(PGconn *conn, const struct write *part, bool follows);
+/* The rest of that part. */
+bool group_send_rest(PGconn *conn, const char *life, const struct write *part, bool done, bool follows);
+/*
+ * Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, what brings its
+ * author back to what is here, and the progress; or so much of that as this part of it needs.
+ */
+bool group_send_refusal(PGconn *conn, const char *life, const struct write *write, bool first, bool follows,
     const char *sqlstate, const char *message);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "satellite.h"
+#include "xalloc.h"
 
 static char own_origin[32];
 
@@ -16,12 +17,18 @@ literal_set_own_origin(unsigned instance)
 	snprintf(own_origin, sizeof own_origin, SAT_POSTGRES_ORIGIN, instance);
 }
 
+const char *
+literal_own_origin(void)
+{
+	return own_origin;
+}
+
 /* Quoted as a field of a composite: its quotes and backslashes are doubled. */
 void
 literal_tag(struct buf *out, uint64_t ms, const char *origin)
 {
 	buf_printf(out, "(%" PRIu64 ",", ms);
-	if (strcmp(origin, own_origin) != 0) {
+	if (ms != 0 && strcmp(origin, own_origin) != 0) {
 		buf_puts(out, "\"");
 		for (const char *p = origin; *p != '\0'; p++) {
 			if (*p == '"' || *p == '\\')
@@ -64,6 +71,21 @@ literal_bytes(struct buf *out, const void *p, size_t n)
 	buf_puts(out, "\"");
 }
 
+bool
+literal_wire_tag(struct buf *out, const char *wire)
+{
+	const char *at = strchr(wire, '@');
+	char *end, *origin;
+	uint64_t ms = at != NULL ? strtoull(at + 1, &end, 10) : 0;
+
+	if (at == NULL || at[1] < '0' || at[1] > '9' || *end != '\0' || ms > INT64_MAX)
+		return false;
+	origin = xmemdup0(wire, (size_t)(at - wire));
+	literal_tag(out, ms, origin);
+	free(origin);
+	return true;
+}
+
 void
 literal_tags(struct buf *out, char **tags, size_t n)
 {
@@ -72,16 +94,8 @@ literal_tags(struct buf *out, char **tags, size_t n)
 
 	buf_puts(out, "{");
 	for (size_t i = 0; i < n; i++) {
-		const char *at = strchr(tags[i], '@');
-		char *end;
-		uint64_t ms = at != NULL ? strtoull(at + 1, &end, 10) : 0;
-		char *origin;
-
-		if (at == NULL || at[1] < '0' || at[1] > '9' || *end != '\0' || ms > INT64_MAX)
+		if (!literal_wire_tag(&tag, tags[i]))
 			continue;
-		origin = strndup(tags[i], (size_t)(at - tags[i]));
-		literal_tag(&tag, ms, origin != NULL ? origin : "");
-		free(origin);
 		if (any)
 			buf_puts(out, ",");
 		element(out, (const char *)buf_data(&tag), tag.len);

@@ -45,7 +45,7 @@ read_on(void)
 	if (!streaming || reading || publisher_pending() > AHEAD_MAX)
 		return;
 	reading = true;
-	writes_read(sent);
+	writes_read(sent, 0);
 }
 
 // ---- the worker
@@ -139,22 +139,22 @@ on_opened(bool new_life)
 }
 
 static void
-on_page(ClientTransaction **transactions, size_t n)
+on_page(const struct write *writes, size_t n)
 {
 	reading = false;
 	if (!streaming)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		if (transactions[i]->position <= sent)
+		if (writes[i].position <= sent)
 			continue;
-		publisher_send(writes_life(), transactions[i]);
-		sent = transactions[i]->position;
+		publisher_send(writes_life(), writes[i].client);
+		sent = writes[i].position;
 		n_applied++;
 	}
 	read_on();
 }
 
-static const struct writes_hooks writes_hooks = { on_opened, on_page };
+static const struct writes_hooks writes_hooks = { on_opened, on_page, NULL };
 
 // ---- the password
 

@@ -15,7 +15,7 @@
 #include "service.h"
 
 static char *database_url, *publisher_host, *write_mode, *listen_address;
-static unsigned publisher_port;
+static unsigned publisher_port, databases;
 static bool list;
 static unsigned retry, discard;
 
@@ -30,6 +30,7 @@ static const struct option_def options[] = {
 	    "logical_replication or direct_writes", 0, 0 },
 	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &listen_address, NULL,
 	    "IP address to listen on (all interfaces)", 0, 0 },
+	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
 	{ "rejected", NULL, OPT_BOOL, &list, NULL, "list the transactions that Postgres refused, and exit", 0,
 	    0 },
 	{ "retry", NULL, OPT_UINT, &retry, NULL,
@@ -72,6 +73,10 @@ check(bool to_print)
 	if (is_logical && publisher_host == NULL)
 		service_config_error("LOGICAL_PUBLISHER_HOST",
 		    "is not set, and ELECTRIC_WRITE_TO_PG_MODE=logical_replication needs it");
+	if (is_logical && databases > 1)
+		service_config_error(
+		    write_mode != NULL ? "ELECTRIC_WRITE_TO_PG_MODE" : "LOGICAL_PUBLISHER_HOST",
+		    "logical publication serves one Postgres; there are %u", databases);
 }
 
 static int
@@ -89,7 +94,7 @@ open_publish(void)
 		logical_open(database_url, publisher_host, listen_address,
 		    publisher_port != 0 ? publisher_port + service_instance() - 1 : 0);
 	else
-		direct_open(database_url);
+		direct_open(database_url, databases > 1);
 	return 0;
 }
 

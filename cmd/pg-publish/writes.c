@@ -1,70 +1,195 @@
 /*
- * The log of clients' transactions.
+ * What is to be applied: the log of clients' transactions, or, where another Postgres leads, what that one
+ * tells.
  *
  * One request is under way at a time. A read that was overtaken is answered all the same: its page is
  * dropped, and what is wanted now is asked for then.
  */
 #include "writes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "arena.h"
 #include "peer.h"
+#include "satellite.h"
+#include "service.h"
 
 #define PAGE_BYTES (256 * 1024)
 
 static const struct writes_hooks *hooks;
 static struct peer *log_peer;
 static char life[64];
+static bool follows;
+static uint64_t log_life, log_last;
 static bool wanted; /* a page after this position: */
 static uint64_t wanted_after;
-static struct arena memory; /* of the page */
+static uint32_t wanted_part, wanted_id;
+static struct arena memory;	 /* of the page */
+static void (*introduced)(void); /* is asked for */
+static uint32_t introduction_id;
 
 static void
 ask(void)
 {
 	ReadWrites read = READ_WRITES__INIT;
+	ReadLog log = READ_LOG__INIT;
 
 	if (!wanted || !log_peer->is_up || life[0] == '\0')
 		return;
-	read.after = wanted_after;
-	read.max_bytes = PAGE_BYTES;
-	peer_send(log_peer, FRAME__BODY_READ_WRITES, &read);
+	if (!follows) {
+		read.after = wanted_after;
+		read.max_bytes = PAGE_BYTES;
+		peer_send(log_peer, FRAME__BODY_READ_WRITES, &read);
+		return;
+	}
+	log.id = ++wanted_id;
+	log.life = log_life;
+	log.after = wanted_after;
+	log.part = wanted_part;
+	log.max_bytes = PAGE_BYTES;
+	peer_send(log_peer, FRAME__BODY_READ_LOG, &log);
+}
+
+/* The lsn is of no other request: one that was stored and forgotten must not stand for this one. */
+static void
+ask_introduction(void)
+{
+	AppendWrite append = APPEND_WRITE__INIT;
+	ClientTransaction t = CLIENT_TRANSACTION__INIT;
+	char origin[32], lsn[32];
+	struct timespec now;
+
+	if (introduced == NULL || !log_peer->is_up)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, service_instance());
+	snprintf(lsn, sizeof lsn, "introduce %lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+	t.client_id = origin;
+	t.lsn = (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
+	t.timestamp = (uint64_t)now.tv_sec * 1000;
+	t.introduce = true;
+	append.id = ++introduction_id;
+	append.transaction = &t;
+	peer_send(log_peer, FRAME__BODY_APPEND_WRITE, &append);
+}
+
+static void
+on_appended(struct peer *peer, const Frame *f)
+{
+	void (*done)(void) = introduced;
+
+	(void)peer;
+	if (done == NULL || f->write_appended->id != introduction_id)
+		return;
+	if (f->write_appended->failed) {
+		ask_introduction();
+		return;
+	}
+	introduced = NULL;
+	done();
 }
 
 static void
 on_opened(struct peer *peer, const Frame *f)
 {
-	bool is_new = strcmp(life, f->writes_opened->life) != 0;
+	const WritesOpened *opened = f->writes_opened;
+	char name[sizeof life] = "";
 
 	(void)peer;
-	snprintf(life, sizeof life, "%s", f->writes_opened->life);
-	if (is_new)
+	if (!opened->follows)
+		snprintf(name, sizeof name, "%s", opened->life);
+	else if (opened->log_life != 0)
+		snprintf(
+		    name, sizeof name, "log %" PRIu64 " %" PRIu32, opened->log_life, opened->introductions);
+	follows = opened->follows;
+	log_life = opened->log_life;
+	log_last = opened->log_last;
+	if (strcmp(life, name) != 0) {
+		snprintf(life, sizeof life, "%s", name);
 		wanted = false;
+		introduced = NULL;
+		hooks->opened(true);
+		return;
+	}
 	ask(); /* again: what was asked before the connection was lost */
-	hooks->opened(is_new);
+	ask_introduction();
+	hooks->opened(false);
+}
+
+static void
+add(struct write *w, const ClientTransaction *t)
+{
+	size_t n = client_transaction__get_packed_size(t);
+	uint8_t *packed = arena_alloc(&memory, n);
+
+	client_transaction__pack(t, packed);
+	w->client = client_transaction__unpack(arena_pb(&memory), n, packed);
+	w->position = t->position;
+	w->last = true;
+	if (w->client->transaction.len == 0)
+		return;
+	w->told =
+	    transaction__unpack(arena_pb(&memory), w->client->transaction.len, w->client->transaction.data);
+	w->last = w->told != NULL && w->told->last;
 }
 
 static void
 on_read(struct peer *peer, const Frame *f)
 {
 	const WritesRead *read = f->writes_read;
-	ClientTransaction **page;
+	struct write *page;
 
 	(void)peer;
-	if (!wanted || read->after != wanted_after)
+	if (!wanted || follows || read->after != wanted_after)
 		return; /* of a read that was overtaken */
 	wanted = false;
 	arena_reset(&memory);
-	page = arena_alloc(&memory, (read->n_transactions + 1) * sizeof *page);
-	for (size_t i = 0; i < read->n_transactions; i++) {
-		size_t n = client_transaction__get_packed_size(read->transactions[i]);
-		uint8_t *packed = arena_alloc(&memory, n);
+	page = arena_zalloc(&memory, (read->n_transactions + 1) * sizeof *page);
+	for (size_t i = 0; i < read->n_transactions; i++)
+		add(&page[i], read->transactions[i]);
+	hooks->page(page, read->n_transactions);
+}
 
-		client_transaction__pack(read->transactions[i], packed);
-		page[i] = client_transaction__unpack(arena_pb(&memory), n, packed);
+static void
+add_told(struct write *w, const Transaction *t)
+{
+	ClientTransaction *author = arena_alloc(&memory, sizeof *author);
+	size_t n = transaction__get_packed_size(t);
+	uint8_t *packed = arena_alloc(&memory, n);
+
+	transaction__pack(t, packed);
+	w->told = transaction__unpack(arena_pb(&memory), n, packed);
+	client_transaction__init(author);
+	author->position = w->told->position;
+	author->client_id = w->told->origin;
+	author->lsn = w->told->client_lsn;
+	author->timestamp = w->told->timestamp;
+	w->client = author;
+	w->position = t->position;
+	w->last = t->last;
+}
+
+static void
+on_log_read(struct peer *peer, const Frame *f)
+{
+	const LogRead *read = f->log_read;
+	struct write *page;
+
+	(void)peer;
+	if (!wanted || !follows || read->id != wanted_id)
+		return;
+	wanted = false;
+	if (read->gone) {
+		hooks->gone();
+		return;
 	}
+	arena_reset(&memory);
+	page = arena_zalloc(&memory, (read->n_transactions + 1) * sizeof *page);
+	for (size_t i = 0; i < read->n_transactions; i++)
+		add_told(&page[i], read->transactions[i]);
 	hooks->page(page, read->n_transactions);
 }
 
@@ -73,12 +198,15 @@ on_up(struct peer *peer)
 {
 	OpenWrites open = OPEN_WRITES__INIT;
 
+	open.instance = service_instance();
 	peer_send(peer, FRAME__BODY_OPEN_WRITES, &open);
 }
 
 static const struct handler handlers[] = {
 	{ FRAME__BODY_WRITES_OPENED, "log-store", on_opened },
 	{ FRAME__BODY_WRITES_READ, "log-store", on_read },
+	{ FRAME__BODY_LOG_READ, "log-store", on_log_read },
+	{ FRAME__BODY_WRITE_APPENDED, "log-store", on_appended },
 	{ 0 },
 };
 
@@ -97,13 +225,26 @@ writes_life(void)
 	return life;
 }
 
-void
-writes_read(uint64_t after)
+bool
+writes_follows(void)
 {
-	if (wanted && wanted_after == after)
+	return follows;
+}
+
+uint64_t
+writes_log_last(void)
+{
+	return log_last;
+}
+
+void
+writes_read(uint64_t after, uint32_t part)
+{
+	if (wanted && wanted_after == after && wanted_part == part)
 		return;
 	wanted = true;
 	wanted_after = after;
+	wanted_part = part;
 	ask();
 }
 
@@ -112,6 +253,15 @@ writes_applied(uint64_t position)
 {
 	WritesApplied done = WRITES_APPLIED__INIT;
 
+	if (follows)
+		return;
 	done.position = position;
 	peer_send(log_peer, FRAME__BODY_WRITES_APPLIED, &done);
+}
+
+void
+writes_ask_introduction(void (*done)(void))
+{
+	introduced = done;
+	ask_introduction();
 }

@@ -8,22 +8,38 @@
 
 #include "pipeline.pb-c.h"
 
+/* What is to be applied: a client's transaction, or one of another Postgres, which may come in parts. */
+struct write {
+	uint64_t position;
+	const ClientTransaction *client; /* its ops; of another Postgres: its name and number there only */
+	const Transaction *told;	 /* by another Postgres; NULL: it is a client's */
+	bool last;			 /* of its parts */
+};
+
 struct writes_hooks {
-	/* log-store is there; `new_life`: the log is another one than before, and positions in it mean
+	/* log-store is there; `another`: the log is another one than before, and positions in it mean
 	 * something else. */
-	void (*opened)(bool new_life);
+	void (*opened)(bool another);
 	/* The page that was asked for last; it is good until the next one is asked for. */
-	void (*page)(ClientTransaction **transactions, size_t n);
+	void (*page)(const struct write *writes, size_t n);
+	/* What was asked for is no longer in the log; may be NULL where nothing is followed. */
+	void (*gone)(void);
 };
 
 /* Begins, and goes on for ever, whatever becomes of log-store. */
 void writes_open(const struct writes_hooks *hooks);
-/* The log's life; "" before log-store was there. */
+/* The name of Postgres' progress in the log; "" before it is known. */
 const char *writes_life(void);
-/* Asks for the transactions after this position. Answered when there are any; a later call overtakes an
- * earlier one. */
-void writes_read(uint64_t after);
+/* Another Postgres leads: what is read is what it tells, not what clients write. */
+bool writes_follows(void);
+/* The leader's log up to here holds nothing that was not there when log-store was reached. */
+uint64_t writes_log_last(void);
+/* Asks for what comes after this position, from this part of the next. Answered when there is any; a later
+ * call overtakes an earlier one. */
+void writes_read(uint64_t after, uint32_t part);
 /* Tells log-store that Postgres has committed all up to here. */
 void writes_applied(uint64_t position);
+/* Asks the leader to tell this Postgres of all its tables and rows; done() when that is sure to happen. */
+void writes_ask_introduction(void (*done)(void));
 
 #endif

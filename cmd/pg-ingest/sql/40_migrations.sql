@@ -45,8 +45,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
     new_id bigint;
 BEGIN
-    INSERT INTO electric.ddl_commands AS c (txid, txts, version, query, definition)
-    SELECT m.txid, m.txts, m.version, $2, electric.changed_definition($1, electric.captured_definition($1))
+    INSERT INTO electric.ddl_commands AS c (txid, txts, version, query, definition, carry)
+    SELECT m.txid, m.txts, m.version, $2, electric.changed_definition($1, electric.captured_definition($1)),
+           CASE WHEN electric.is_one_of_several() THEN electric.carry($1) END
       FROM electric.current_migration_version() AS m
     RETURNING c.id INTO new_id;
     RETURN new_id;

@@ -39,16 +39,20 @@ BEGIN
             _tombstone   text[],
             PRIMARY KEY (%s)) WITH (fillfactor = 50)
         $sql$, shadow, columns, keys);
-    EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE electric.%I (%s, _tags)', shadow, keys);
+    PERFORM electric.publish_shadow(format('electric.%I', shadow)::regclass);
     RETURN format('electric.%I', shadow)::regclass;
 END
 $$;
 
 -- The functions run as their owner, so that whoever may write the table need not know of its shadow. No JIT: a plan
 -- made for a million rows would be compiled again for each single row that follows in the session.
+-- A write has to be later than what it replaces. That of the first instance is in the same millisecond, too.
 CREATE OR REPLACE FUNCTION electric.create_trigger_function(name text, settings text, body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF (SELECT i.number > 1 FROM electric.instance AS i) THEN
+        body := replace(body, 'greatest(EXCLUDED._latest, s._latest)', 'greatest(EXCLUDED._latest, s._latest + 1)');
+    END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION electric.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
                    'SET search_path = pg_catalog, pg_temp SET jit = off %s AS %L', name, settings, body);
 END

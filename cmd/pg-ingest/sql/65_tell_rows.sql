@@ -1,7 +1,10 @@
 -- Rows that change without being in the WAL, told to pg-ingest by messages of their transaction:
 --
---   "electric.row" {"relation": oid, "vals": [text by attnum], "tags": "<tag array>", "filled": [attnum, ...]}
+--   "electric.row" {"relation": oid, "vals": [text by attnum], "tags": "<tag array>", "columns": "<tag array>",
+--                   "filled": [attnum, ...]}
 --                    the row has got these values in the columns that are filled, which were NULL
+--                  the same with "state": true in place of "filled", and "client"
+--                    the row for other instances, or that one alone: see 89_instances.sql
 --                  {"relation": oid, "vals": [text by attnum]}
 --                    the row is gone
 --                  {"relation": oid}
@@ -32,7 +35,8 @@ BEGIN
     IF filled IS NOT NULL THEN
         details := format($sql$, 'filled', %L::jsonb,
                          'tags', CASE WHEN s._tags IS NULL OR s._tags = '{}' THEN ARRAY[ROW(0, NULL)::electric.tag]
-                                      ELSE s._tags END::text$sql$, filled);
+                                      ELSE s._tags END::text,
+                         'columns', s._column_tags::text$sql$, filled);
     END IF;
     EXECUTE format('SELECT count(*) FROM ONLY %s AS m LEFT JOIN %s AS s ON %s, '
                    'LATERAL electric.tell(jsonb_build_object(''relation'', %s, ''vals'', to_jsonb(%s)%s))',

@@ -54,7 +54,7 @@ BEGIN
 
     -- An identity that is generated always can be given to a new row, never changed on one that is there.
     SELECT electric.array_by_num(array_agg(num), array_agg(CASE WHEN data THEN format(
-               'NOT $1 AND $5[%1$s] AND coalesce($2 >= coalesce(op.column_tags[%2$s], op.column_tags[1]), true)',
+               'NOT $1 AND $5[%1$s] AND coalesce(electric.not_older($2, coalesce(op.column_tags[%2$s], op.column_tags[1])), true)',
                num, num + 1) || CASE WHEN always THEN ' AND NOT op.present' ELSE '' END END), 15),
            string_agg(format('op.won[%s]', num), ' AND ' ORDER BY num) FILTER (WHERE data),
            electric.array_by_num(array_agg(num), array_agg(CASE WHEN data THEN format(

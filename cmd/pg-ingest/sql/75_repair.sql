@@ -1,7 +1,7 @@
 -- What brings the author of a refused transaction back to what Postgres holds.
 --
 --   electric.repair_<oid>(vals)   the row with the key that stands in vals (by attnum), as JSON:
---     {"row": {"<attnum>": "<text>" or null, ...}, "tags": "<tag array>"}, or {} when there is no such row
+--     {"row": {"<attnum>": "<text>" or null, ...}, "tags": "<tag array>", "columns": "<column tags>"}, or {} when there is no such row
 --
 -- The shadow row is locked first. Whoever writes the row at the same time then either has committed, and is seen, or
 -- comes after this in the WAL.
@@ -39,7 +39,8 @@ BEGIN
     ON CONFLICT (%2$s) DO UPDATE SET _latest = s._latest;
     SELECT jsonb_build_object(
                'row', %4$s,
-               'tags', CASE WHEN s._tags = '{}' THEN ARRAY[ROW(0, NULL)::electric.tag] ELSE s._tags END::text)
+               'tags', CASE WHEN s._tags = '{}' THEN ARRAY[ROW(0, NULL)::electric.tag] ELSE s._tags END::text,
+               'columns', s._column_tags::text)
       INTO image
       FROM %5$s AS m, %1$s AS s
      WHERE %6$s AND %7$s;

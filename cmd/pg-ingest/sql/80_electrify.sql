@@ -106,6 +106,9 @@ BEGIN
     PERFORM electric.create_apply_function(tab, shadow_table);
     PERFORM electric.create_apply_all_function(tab, shadow_table);
     PERFORM electric.create_repair_function(tab, shadow_table);
+    IF electric.is_one_of_several() THEN
+        PERFORM electric.create_merge_functions(tab, shadow_table);
+    END IF;
     PERFORM electric.create_write_triggers(tab);
 END
 $$;
@@ -117,7 +120,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       FROM pg_proc AS p
      WHERE p.pronamespace = 'electric'::regnamespace
        AND p.proname IN ('on_insert_' || tab, 'on_update_' || tab, 'on_delete_' || tab, 'on_truncate_' || tab,
-                         'apply_' || tab, 'apply_all_' || tab, 'repair_' || tab)
+                         'apply_' || tab, 'apply_all_' || tab, 'merge_' || tab, 'merge_all_' || tab, 'repair_' || tab)
 $$;
 
 -- Removes what is left of a table that was dropped.
@@ -192,5 +195,8 @@ BEGIN
         EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE %I.%I', tab_schema, tab_name);
     END IF;
     PERFORM electric.capture_ddl(tab, electric.table_as_sql(tab));
+    IF electric.is_one_of_several() THEN
+        PERFORM electric.retell(tab, NULL);
+    END IF;
 END
 $$;

@@ -3,7 +3,7 @@
 
 DO $$
 DECLARE
-    this_version CONSTANT integer := 8;
+    this_version CONSTANT integer := 9;
 BEGIN
     IF NOT EXISTS (SELECT FROM electric.schema_version WHERE version = this_version) THEN
         PERFORM electric.refresh(e.oid)

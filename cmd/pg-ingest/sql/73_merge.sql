@@ -1,0 +1,250 @@
+-- What another Postgres of this service tells of a row: the row with its tags, as it is there.
+--
+--   electric.merge_<oid>(gone, forced, yields, vals, added, removed, columns)
+--     gone             there the row is deleted; vals is what it was
+--     forced           take it as it is there, whatever is here: a write of this Postgres was refused
+--     yields           of values that nobody has written since both tables were electrified, take the other's
+--     vals             the row as text, by attnum
+--     added, removed   how the transaction changed the tags of the row
+--     columns          its column tags, as in _column_tags
+--
+-- Tags that were added stay until somebody removes them who has seen them, so a write that the other did not know of
+-- keeps its row. Of each column the later value stays. The order in which Postgres and Postgres tell each other of
+-- their rows then makes no difference, but for what one of them tells of the same row.
+--
+--   electric.merge_all_<oid>(gone, forced, yields, vals, added, removed, columns, runs)
+--     an element for each row. runs is as for electric.apply_all_<oid>: rows that are new go together; LE002: one is not
+--
+-- Users' triggers have run where the row was written. They, and foreign keys, which the transaction as a whole obeys,
+-- are off here: session_replication_role is replica.
+
+CREATE OR REPLACE FUNCTION electric.create_merge_functions(tab oid, shadow oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    keys        text;   -- k1, k2
+    key_values  text;   -- ($4[1])::integer, ...
+    row_keys    text;   -- (r.v[1])::integer, ...
+    main_key    text;   -- m.id = ($4[1])::integer AND ...
+    shadow_key  text;
+    arbiter     text;
+    won         text;
+    column_tags text;
+    unmoved     text;   -- the merged column tags are those that are here
+    tombstone   text;
+    columns     text;
+    new_values  text;
+    row_values  text;
+    overriding  text;
+    assigned    text;
+    update_row  text;
+BEGIN
+    SELECT string_agg('k' || key_pos, ', ' ORDER BY key_pos),
+           string_agg(format('($4[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
+           string_agg(format('(r.v[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
+           string_agg(format('m.%s %s ($4[%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
+           string_agg(format('s.k%s %s ($4[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos)
+      INTO keys, key_values, row_keys, main_key, shadow_key
+      FROM electric.columns_of(tab)
+     WHERE key_pos IS NOT NULL;
+    SELECT CASE WHEN NOT p.condeferrable THEN format('ON CONFLICT (%s) DO NOTHING',
+               (SELECT string_agg(name, ', ' ORDER BY key_pos) FROM electric.columns_of(tab) WHERE key_pos IS NOT NULL))
+           ELSE '' END
+      INTO arbiter
+      FROM pg_constraint AS p
+     WHERE p.conrelid = tab AND p.contype = 'p';
+
+    SELECT electric.array_by_num(array_agg(num), array_agg(CASE WHEN data THEN format(
+               'op.all_won OR coalesce(electric.not_older(coalesce($7[%1$s], $7[1]), coalesce(op.column_tags[%1$s], '
+               'op.column_tags[1])), coalesce($7[%1$s], $7[1]) IS NOT NULL OR $3 AND coalesce(op.column_tags[%1$s], '
+               'op.column_tags[1]) IS NULL)', num + 1) END), 15),
+           electric.array_by_num(
+               1 || array_agg(num + 1),
+               'NULL'::text || array_agg(CASE WHEN data THEN format(
+                   'CASE WHEN op.won[%1$s] THEN coalesce($7[%2$s], $7[1]) ELSE coalesce(op.column_tags[%2$s], '
+                   'op.column_tags[1]) END', num, num + 1) END), 15),
+           coalesce(string_agg(format('op.merged[%1$s] IS NOT DISTINCT FROM coalesce(op.column_tags[%1$s], op.column_tags[1])',
+                                      num + 1), E' AND ' ORDER BY num) FILTER (WHERE data), 'true'),
+           electric.array_by_num(array_agg(num), array_agg(format('m.%s::text', name)), 15),
+           string_agg(name, ', ' ORDER BY num) FILTER (WHERE NOT generated),
+           string_agg(CASE WHEN data THEN format('CASE WHEN op.won[%1$s] OR op.tombstone IS NULL THEN $4[%1$s]::%2$s '
+                                                 'ELSE op.tombstone[%1$s]::%2$s END', num, cast_type)
+                      ELSE format('$4[%s]::%s', num, cast_type) END, E',\n               ' ORDER BY num)
+               FILTER (WHERE NOT generated),
+           string_agg(format('(r.v[%s])::%s', num, cast_type), ', ' ORDER BY num) FILTER (WHERE NOT generated),
+           CASE WHEN bool_or(always) THEN 'OVERRIDING SYSTEM VALUE' ELSE '' END,
+           coalesce(string_agg(format('%s = CASE WHEN op.won[%s] THEN $4[%2$s]::%s ELSE m.%1$s END', name, num, cast_type),
+                               E',\n               ' ORDER BY num) FILTER (WHERE data AND NOT always),
+                    min(format('%s = m.%1$s', name)) FILTER (WHERE NOT generated AND NOT always),
+                    min(format('%s = DEFAULT', name)) FILTER (WHERE generated))
+      INTO won, column_tags, unmoved, tombstone, columns, new_values, row_values, overriding, assigned
+      FROM (SELECT *, key_pos IS NULL AND NOT generated AS data FROM electric.columns_of(tab)) AS c;
+    update_row := CASE WHEN assigned IS NULL THEN 'NULL'
+                       ELSE format(E'UPDATE %s AS m\n           SET %s\n         WHERE %s', tab::regclass, assigned, main_key) END;
+
+    EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_%s(gone boolean, forced boolean, yields boolean, vals text[], '
+                   'added electric.tag[], removed electric.tag[], columns electric.tag[]) RETURNS void '
+                   'LANGUAGE plpgsql AS %L', tab, format($body$
+#variable_conflict use_column
+<<op>>
+DECLARE
+    present     boolean;
+    version     xid;      -- of the row
+    seen        xid;      -- of the shadow row that was decided upon
+    before      electric.tag[];
+    tags        electric.tag[];
+    column_tags electric.tag[];
+    merged      electric.tag[];
+    tombstone   text[];
+    all_won     boolean;
+    won         boolean[];
+    inserted    boolean;
+    noted       boolean;
+    latest      bigint := (SELECT max((t).ms) FROM unnest($5 || $7) AS t);
+BEGIN
+    FOR attempt IN 1..3 LOOP
+        SELECT m.xmin INTO op.version FROM %1$s AS m WHERE %3$s FOR UPDATE;
+        op.present := FOUND;
+        SELECT s.xmin, s._tags, s._column_tags, s._tombstone, s._tags
+          INTO op.seen, op.tags, op.column_tags, op.tombstone, op.before
+          FROM %2$s AS s
+         WHERE %4$s;
+        IF op.present AND op.seen IS NULL THEN
+            op.column_tags := electric.first_tags(op.version);
+        END IF;
+        IF NOT op.present THEN
+            op.tags := '{}';
+        ELSIF op.tags IS NULL OR op.tags = '{}' THEN
+            op.tags := ARRAY[ROW(0, NULL)::electric.tag];
+        END IF;
+        op.tags := CASE WHEN $2 THEN $5 ELSE electric.tags_without(op.tags, $6 || $5) || $5 END;
+
+        IF op.tags = '{}' THEN
+            IF op.present THEN
+                INSERT INTO %2$s AS s (%5$s, _tags, _latest, _tombstone)
+                SELECT %6$s, '{}', coalesce(op.latest, 0),
+                   %7$s
+                  FROM %1$s AS m
+                 WHERE %3$s
+                ON CONFLICT (%5$s) DO UPDATE
+                   SET _tags      = '{}',
+                       _latest    = greatest(EXCLUDED._latest, s._latest),
+                       _tombstone = EXCLUDED._tombstone;
+                DELETE FROM %1$s AS m WHERE %3$s;
+            ELSE
+                UPDATE %2$s AS s SET _latest = op.latest WHERE %4$s AND s._latest < op.latest;
+            END IF;
+            RETURN;
+        END IF;
+
+        op.all_won := $2 OR NOT op.present AND op.tombstone IS NULL;
+        op.won := CASE WHEN $1 THEN '{}' ELSE %8$s END::boolean[];
+        op.merged := CASE WHEN $1 THEN op.column_tags
+                          WHEN op.all_won OR op.column_tags = $7 THEN $7
+                          ELSE %9$s END::electric.tag[];
+        IF op.present THEN
+            -- What this Postgres told before comes back as it is.
+            IF NOT $2 AND op.before @> op.tags AND op.tags @> op.before AND (op.merged = op.column_tags OR
+               %17$s) THEN
+                RETURN;
+            END IF;
+            INSERT INTO %2$s AS s (%5$s, _tags, _latest, _column_tags)
+            VALUES (%10$s, op.tags, coalesce(op.latest, 0), op.merged)
+            ON CONFLICT (%5$s) DO UPDATE
+               SET _tags        = EXCLUDED._tags,
+                   _latest      = greatest(EXCLUDED._latest, s._latest),
+                   _column_tags = EXCLUDED._column_tags,
+                   _tombstone   = NULL;
+        %11$s;
+            RETURN;
+        ELSIF $1 THEN
+            RETURN;
+        END IF;
+
+        WITH inserted AS (
+            INSERT INTO %1$s AS m (%12$s) %13$s
+            VALUES (
+               %14$s)
+            %15$s
+            RETURNING 1
+        ), noted AS (
+            INSERT INTO %2$s AS s (%5$s, _tags, _latest, _column_tags)
+            SELECT %10$s, op.tags, coalesce(op.latest, 0), op.merged FROM inserted
+            ON CONFLICT (%5$s) DO UPDATE
+               SET _tags        = EXCLUDED._tags,
+                   _latest      = greatest(EXCLUDED._latest, s._latest),
+                   _column_tags = EXCLUDED._column_tags,
+                   _tombstone   = NULL
+             WHERE s.xmin = op.seen
+            RETURNING 1
+        )
+        SELECT EXISTS (SELECT FROM inserted), EXISTS (SELECT FROM noted) INTO op.inserted, op.noted;
+        IF op.noted THEN
+            RETURN;
+        END IF;
+        EXIT WHEN op.inserted;
+    END LOOP;
+    RAISE EXCEPTION 'a row of %% was written by others at the same time', %16$L USING ERRCODE = 'serialization_failure';
+END
+$body$, tab::regclass, shadow::regclass, main_key, shadow_key, keys, key_values, tombstone, won, column_tags, key_values,
+           update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved));
+
+    EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_all_%s(gone boolean[], forced boolean[], yields boolean, '
+                   'vals text[], added text[], removed text[], columns text[], runs integer[]) RETURNS void '
+                   'LANGUAGE plpgsql AS %L', tab, format($body$
+#variable_conflict use_column
+<<op>>
+DECLARE
+    i        integer := 1;
+    n        integer := cardinality(gone);
+    inserted bigint;
+    noted    bigint;
+BEGIN
+    WHILE i <= n LOOP
+        IF runs[i] > 1 THEN
+            WITH incoming AS MATERIALIZED (
+                SELECT r.vals::text[] AS v, r.added::electric.tag[] AS added, r.columns::electric.tag[] AS columns
+                  FROM unnest(vals[i : i + runs[i] - 1], added[i : i + runs[i] - 1], columns[i : i + runs[i] - 1])
+                       AS r (vals, added, columns)
+            ), inserted AS (
+                INSERT INTO %2$s AS m (%3$s) %4$s
+                SELECT %5$s
+                  FROM incoming AS r
+                %6$s
+                RETURNING 1
+            ), noted AS (
+                INSERT INTO %7$s AS s (%8$s, _tags, _latest, _column_tags)
+                SELECT %9$s, r.added, coalesce((SELECT max((t).ms) FROM unnest(r.added || r.columns) AS t), 0), r.columns
+                  FROM incoming AS r
+                ON CONFLICT (%8$s) DO NOTHING
+                RETURNING 1
+            )
+            SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM noted) INTO op.inserted, op.noted;
+            IF op.inserted <> runs[i] OR op.noted <> runs[i] THEN
+                RAISE EXCEPTION 'not all rows are new to %%', %10$L USING ERRCODE = 'LE002';
+            END IF;
+            i := i + runs[i];
+        ELSE
+            PERFORM electric.merge_%1$s(gone[i], forced[i], yields, vals[i]::text[], added[i]::electric.tag[],
+                                        removed[i]::electric.tag[], columns[i]::electric.tag[]);
+            i := i + 1;
+        END IF;
+    END LOOP;
+END
+$body$, tab, tab::regclass, columns, overriding, row_values, arbiter, shadow::regclass, keys, row_keys, tab::regclass));
+END
+$$;
+
+-- The column tags of a row that nobody has written since its table was electrified: when it was committed, where
+-- Postgres tracks that.
+CREATE OR REPLACE FUNCTION electric.first_tags(version xid) RETURNS electric.tag[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    committed timestamptz;
+BEGIN
+    IF current_setting('track_commit_timestamp')::boolean THEN
+        committed := pg_xact_commit_timestamp(version);
+    END IF;
+    RETURN CASE WHEN committed IS NOT NULL
+                THEN ARRAY[ROW(floor(extract(epoch FROM committed) * 1000)::bigint, NULL)::electric.tag] END;
+END
+$$;
