@@ -167,7 +167,7 @@ exact: deps
 
 converge: deps
 	@$(MAKE) --no-print-directory compile test-programs
-	@$(BUILD)/tests/converge/converge $(or $(SEEDS),1000) $(FIRST)
+	@$(BUILD)/tests/converge/converge $(or $(SEEDS),1000) $(or $(FIRST),$$(date +%s)) $(INSTANCES)
 
 chaos: deps
 	@$(MAKE) --no-print-directory compile test-programs

@@ -45,12 +45,15 @@ group_new_connection(void)
 {
 	n_prepared = 0;
 	prepare_anew = row_by_row = role_is_replica = false;
+	merge_forget_checks();
 }
 
 void
 group_failed_before(const char *sqlstate)
 {
 	prepare_anew = true;
+	role_is_replica = false;
+	merge_forget_checks();
 	row_by_row = strcmp(sqlstate, "LE002") == 0;
 }
 
@@ -236,7 +239,7 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	/* The leader's echo of what was written here brings nothing new. */
 	bool known = row_by_row || strcmp(w->told->origin, literal_own_origin()) == 0;
 
-	return merge_send(conn, w->told, follows, known);
+	return merge_send(conn, w->told, follows, known) && (!w->last || merge_send_checks(conn));
 }
 
 static bool

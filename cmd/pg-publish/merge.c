@@ -9,6 +9,7 @@
 #include "literal.h"
 #include "satellite.pb-c.h"
 #include "tables.h"
+#include "xalloc.h"
 
 #define RUN_MAX	 1000 /* rows of a statement */
 #define N_ARRAYS 7    /* parameters of electric.merge_all_<oid> */
@@ -22,6 +23,13 @@ static struct {
 } run;
 
 static struct arena memory; /* of the transaction that is being sent */
+
+/* Rows whose foreign keys are to be checked, by table. */
+static struct unchecked {
+	uint32_t oid;
+	struct buf rows; /* an array literal without its end */
+} * unchecked;
+static size_t n_unchecked;
 
 bool
 merge_concerns(const Transaction *t, const char *own)
@@ -156,6 +164,50 @@ literal_columns(struct buf *out, const struct row *r, const RowState *state)
 
 // ---- many rows
 
+// ---- foreign keys
+
+static void
+check_later(uint32_t oid, struct buf *row)
+{
+	size_t i = 0;
+
+	while (i < n_unchecked && unchecked[i].oid != oid)
+		i++;
+	if (i == n_unchecked) {
+		unchecked = xrealloc(unchecked, (n_unchecked + 1) * sizeof *unchecked);
+		unchecked[n_unchecked++] = (struct unchecked){ .oid = oid };
+	}
+	buf_puts(&unchecked[i].rows, unchecked[i].rows.len > 0 ? "," : "{");
+	literal_element(&unchecked[i].rows, row);
+}
+
+void
+merge_forget_checks(void)
+{
+	for (size_t i = 0; i < n_unchecked; i++)
+		buf_clear(&unchecked[i].rows);
+	n_unchecked = 0;
+}
+
+bool
+merge_send_checks(PGconn *conn)
+{
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < n_unchecked; i++) {
+		char relation[16];
+		const char *params[] = { relation, NULL };
+
+		snprintf(relation, sizeof relation, "%" PRIu32, unchecked[i].oid);
+		buf_puts(&unchecked[i].rows, "}");
+		params[1] = buf_cstr(&unchecked[i].rows);
+		ok = PQsendQueryParams(conn, "SELECT electric.check_references($1, $2)", 2, NULL, params,
+			 NULL, NULL, 0) == 1;
+	}
+	merge_forget_checks();
+	return ok;
+}
+
 /* How many rows from i on go together, as new ones; at least one. */
 static size_t
 together(size_t i)
@@ -257,6 +309,13 @@ merge_send(PGconn *conn, const Transaction *t, bool follows, bool one_by_one)
 		if (run.n > 0 && (run.oid != r.table->oid || run.n == RUN_MAX))
 			ok = send_run(conn, follows);
 		add_row(&r, c->state, one_by_one);
+		if (!follows) {
+			struct buf values = { 0 };
+
+			literal_values(&values, &r.op);
+			check_later(r.op.relation, &values);
+			buf_clear(&values);
+		}
 	}
 	return ok && send_run(conn, follows);
 }

@@ -26,6 +26,10 @@ bool merge_is_known(const Transaction *told);
  * connection is unusable.
  */
 bool merge_send(PGconn *conn, const Transaction *told, bool follows, bool one_by_one);
+/* Queues the checks that foreign keys would have made of what was sent since the last checks. */
+bool merge_send_checks(PGconn *conn);
+/* Forgets what was sent: it was not taken. */
+void merge_forget_checks(void);
 /* Queues, for its author, how the rows that it has written are here. */
 bool merge_send_repair(PGconn *conn, const Transaction *told);
 

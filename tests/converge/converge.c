@@ -1,8 +1,8 @@
 /*
- * converge [SEEDS [FIRST]]: scenarios made from seeds. Some clients (protocol-level models, clocks apart) and
- * Postgres write the same few rows, connections are cut and what was not echoed is sent again; when all is
- * quiet, every client must hold what Postgres holds. A scenario that fails is made shorter while it still
- * fails, and printed as a script. Ends with "N passed, N failed".
+ * converge [SEEDS [FIRST [INSTANCES]]]: scenarios made from seeds. Some clients (protocol-level models,
+ * clocks apart) and Postgres, one or two of them, write the same few rows, connections are cut and what was
+ * not echoed is sent again; when all is quiet, every client must hold what Postgres holds. A scenario that
+ * fails is made shorter while it still fails, and printed as a script. Ends with "N passed, N failed".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,9 @@ struct scenario {
 };
 
 static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
-static PGconn *conn;
+static struct test_service second; /* its Postgres only */
+static PGconn *conns[2], *conn;	   /* conn: where SQL is run now */
+static unsigned n_instances = 1;
 static struct schema schema;
 static unsigned runs; /* names clients, so that each run's are new */
 
@@ -181,8 +183,10 @@ write_in_postgres(const struct step *s)
 		n += snprintf(sql + n, sizeof sql - (size_t)n, ";");
 	}
 	snprintf(sql + n, sizeof sql - (size_t)n, "COMMIT");
+	conn = conns[s->client % n_instances];
 	if (!run_sql(sql))
 		run_sql("ROLLBACK");
+	conn = conns[0];
 }
 
 /* As model_rows(). */
@@ -219,6 +223,9 @@ new_tables(unsigned number)
 	if (!run_sql(schema_sql(&schema, number)))
 		test_fail("%s\n%s", PQerrorMessage(conn), schema_sql(&schema, number));
 	test_schema_await(&service);
+	if (n_instances == 2)
+		test_sql_await(&second, test_sql(&service, "SELECT count(*) FROM electric.electrified"),
+		    "SELECT count(*) FROM electric.electrified");
 }
 
 /* Children before parents. */
@@ -261,8 +268,15 @@ static bool
 agree(struct model **models, const struct scenario *s)
 {
 	for (unsigned t = 0; t < schema.n_tables; t++) {
-		const char *rows = postgres_rows(&schema.tables[t]);
+		char first[4096];
+		const char *rows;
 
+		conn = conns[n_instances - 1];
+		snprintf(first, sizeof first, "%s", postgres_rows(&schema.tables[t]));
+		conn = conns[0];
+		rows = postgres_rows(&schema.tables[t]);
+		if (strcmp(first, rows) != 0)
+			return false;
 		for (unsigned i = 0; i < s->n_clients; i++)
 			if (!model_is_quiet(models[i]) || strcmp(model_rows(models[i], t), rows) != 0)
 				return false;
@@ -332,8 +346,14 @@ run_scenario(const struct scenario *s, double seconds, bool print)
 	for (unsigned i = 0; i < s->n_clients; i++)
 		model_connect(models[i], service.port);
 	agreed = come_to_agree(models, s, seconds);
-	for (unsigned t = 0; t < schema.n_tables && print && !agreed; t++)
-		printf("  postgres %s: %s\n", schema.tables[t].name, postgres_rows(&schema.tables[t]));
+	for (unsigned t = 0; t < schema.n_tables && print && !agreed; t++) {
+		for (unsigned i = 0; i < n_instances; i++) {
+			conn = conns[i];
+			printf("  postgres_%u %s: %s\n", i + 1, schema.tables[t].name,
+			    postgres_rows(&schema.tables[t]));
+		}
+		conn = conns[0];
+	}
 	for (unsigned i = 0; i < s->n_clients; i++) {
 		if (print && !agreed)
 			model_print(models[i]);
@@ -357,6 +377,8 @@ print_scenario(const struct scenario *s)
 		printf("  %s", whats[step->what]);
 		if (step->what >= STEP_CLIENT)
 			printf(" %c", 'a' + (int)step->client);
+		else
+			printf("_%u", 1 + step->client % n_instances);
 		for (unsigned k = 0; k < step->n && step->what <= STEP_CLIENT; k++) {
 			const struct write *w = &step->writes[k];
 			const struct table *t = &schema.tables[w->table];
@@ -405,6 +427,18 @@ report_failure(struct scenario *s)
 	fflush(stdout);
 }
 
+static void
+start_second(void)
+{
+	static char url[600];
+
+	if (n_instances == 1)
+		return;
+	test_postgres_start(&second, "fsync=off");
+	snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
+	service.env[1] = url;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -415,11 +449,16 @@ main(int argc, char **argv)
 	unsigned long made = (unsigned long)-1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("converge: seeds %lu to %lu\n", first, first + n - 1);
+	n_instances = argc > 3 && atoi(argv[3]) == 2 ? 2 : 1;
+	printf("converge: seeds %lu to %lu, instances %u\n", first, first + n - 1, n_instances);
 	test_postgres_start(&service, "fsync=off");
+	start_second();
 	test_leyden_start(&service);
-	conn = PQconnectdb(service.url);
-	run_sql("SET client_min_messages = error");
+	for (unsigned i = 0; i < n_instances; i++) {
+		conn = conns[i] = PQconnectdb(i == 0 ? service.url : second.url);
+		run_sql("SET client_min_messages = error");
+	}
+	conn = conns[0];
 	for (unsigned long seed = first; seed < first + n && failed < 3; seed++) {
 		struct scenario s;
 
@@ -437,11 +476,14 @@ main(int argc, char **argv)
 	}
 	printf(
 	    "refused in Postgres: %s\n", test_sql(&service, "SELECT count(*) FROM electric.rejected_writes"));
-	PQfinish(conn);
+	for (unsigned i = 0; i < n_instances; i++)
+		PQfinish(conns[i]);
 	if (test_leyden_stop(&service) != 0)
 		failed++;
-	if (failed == 0)
+	if (failed == 0) {
 		test_service_end(&service);
+		test_service_end(&second);
+	}
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

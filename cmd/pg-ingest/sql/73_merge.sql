@@ -29,6 +29,7 @@ DECLARE
     arbiter     text;
     won         text;
     column_tags text;
+    same_values text;
     unmoved     text;   -- the merged column tags are those that are here
     tombstone   text;
     columns     text;
@@ -62,6 +63,8 @@ BEGIN
                'NULL'::text || array_agg(CASE WHEN data THEN format(
                    'CASE WHEN op.won[%1$s] THEN coalesce($7[%2$s], $7[1]) ELSE coalesce(op.column_tags[%2$s], '
                    'op.column_tags[1]) END', num, num + 1) END), 15),
+           coalesce(string_agg(format('m.%s::text IS NOT DISTINCT FROM $4[%s]', name, num), ' AND ' ORDER BY num)
+                        FILTER (WHERE data), 'true'),
            coalesce(string_agg(format('op.merged[%1$s] IS NOT DISTINCT FROM coalesce(op.column_tags[%1$s], op.column_tags[1])',
                                       num + 1), E' AND ' ORDER BY num) FILTER (WHERE data), 'true'),
            electric.array_by_num(array_agg(num), array_agg(format('m.%s::text', name)), 15),
@@ -76,7 +79,7 @@ BEGIN
                                E',\n               ' ORDER BY num) FILTER (WHERE data AND NOT always),
                     min(format('%s = m.%1$s', name)) FILTER (WHERE NOT generated AND NOT always),
                     min(format('%s = DEFAULT', name)) FILTER (WHERE generated))
-      INTO won, column_tags, unmoved, tombstone, columns, new_values, row_values, overriding, assigned
+      INTO won, column_tags, same_values, unmoved, tombstone, columns, new_values, row_values, overriding, assigned
       FROM (SELECT *, key_pos IS NULL AND NOT generated AS data FROM electric.columns_of(tab)) AS c;
     update_row := CASE WHEN assigned IS NULL THEN 'NULL'
                        ELSE format(E'UPDATE %s AS m\n           SET %s\n         WHERE %s', tab::regclass, assigned, main_key) END;
@@ -89,6 +92,7 @@ BEGIN
 DECLARE
     present     boolean;
     version     xid;      -- of the row
+    same        boolean;  -- the values are those that are here
     seen        xid;      -- of the shadow row that was decided upon
     before      electric.tag[];
     tags        electric.tag[];
@@ -102,7 +106,10 @@ DECLARE
     latest      bigint := (SELECT max((t).ms) FROM unnest($5 || $7) AS t);
 BEGIN
     FOR attempt IN 1..3 LOOP
-        SELECT m.xmin INTO op.version FROM %1$s AS m WHERE %3$s FOR UPDATE;
+        SELECT m.xmin, %18$s
+          INTO op.version, op.same
+          FROM %1$s AS m
+         WHERE %3$s FOR UPDATE;
         op.present := FOUND;
         SELECT s.xmin, s._tags, s._column_tags, s._tombstone, s._tags
           INTO op.seen, op.tags, op.column_tags, op.tombstone, op.before
@@ -137,13 +144,13 @@ BEGIN
         END IF;
 
         op.all_won := $2 OR NOT op.present AND op.tombstone IS NULL;
-        op.won := CASE WHEN $1 THEN '{}' ELSE %8$s END::boolean[];
+        op.won := CASE WHEN $1 THEN '{}' ELSE %8$s::boolean[] END;
         op.merged := CASE WHEN $1 THEN op.column_tags
                           WHEN op.all_won OR op.column_tags = $7 THEN $7
-                          ELSE %9$s END::electric.tag[];
+                          ELSE %9$s::electric.tag[] END;
         IF op.present THEN
             -- What this Postgres told before comes back as it is.
-            IF NOT $2 AND op.before @> op.tags AND op.tags @> op.before AND (op.merged = op.column_tags OR
+            IF op.same AND NOT $2 AND op.before @> op.tags AND op.tags @> op.before AND (op.merged = op.column_tags OR
                %17$s) THEN
                 RETURN;
             END IF;
@@ -186,7 +193,7 @@ BEGIN
     RAISE EXCEPTION 'a row of %% was written by others at the same time', %16$L USING ERRCODE = 'serialization_failure';
 END
 $body$, tab::regclass, shadow::regclass, main_key, shadow_key, keys, key_values, tombstone, won, column_tags, key_values,
-           update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved));
+           update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved, same_values));
 
     EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_all_%s(gone boolean[], forced boolean[], yields boolean, '
                    'vals text[], added text[], removed text[], columns text[], runs integer[]) RETURNS void '
