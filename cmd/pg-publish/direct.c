@@ -28,6 +28,7 @@
 
 #define FIRST_WAIT 0.1 /* seconds before connecting again; doubles */
 #define LONGEST	   5.0
+#define WISH_AGAIN 0.5	/* seconds before a follower goes on that could not take a row for the second time */
 #define AGAIN	   0.05 /* seconds before a transaction that met passing trouble is tried again; doubles */
 
 enum state {
@@ -37,6 +38,7 @@ enum state {
 	STATE_OPENING,	  /* asks Postgres how far it is */
 	STATE_INTRODUCED, /* tells of its own tables and rows */
 	STATE_APPLYING,	  /* a group is under way */
+	STATE_WISHING,	  /* asks the leader for rows that could not be taken */
 	STATE_REFUSING	  /* the record of a refusal is */
 };
 
@@ -255,23 +257,41 @@ introduce(void)
 	    PQpipelineSync(conn) == 1);
 }
 
-/* The record of its refusal goes in the place of the next transaction. */
+static void
+on_wish_stored(void)
+{
+	if (state != STATE_WISHING)
+		return;
+	state = STATE_REFUSING;
+	send_off(group_send_refusal(conn, writes_life(), &page[page_at], page[page_at].told->part == 0, true,
+	    refused_as, refused_for));
+}
+
+/* The record of its refusal goes in the place of the next transaction. What the leader has taken, this
+ * Postgres is to take, too, once the leader has seen what stands against it here. */
 static void
 send_refusal(void)
 {
 	const struct write *w = &page[page_at];
 	bool first = !unfinished;
 
-	if (first) {
+	if (first && w->told != NULL && w->told->only_client[0] != '\0') {
+		log_debug("row-refused", "position=%" PRIu64 " sqlstate=%s error=%s", w->position, refused_as,
+		    log_quote(refused_for));
+	} else if (first) {
 		log_warning("write-rejected", "client_id=%s position=%" PRIu64 " sqlstate=%s error=%s",
 		    log_quote(w->client->client_id), w->position, refused_as, log_quote(refused_for));
 		n_rejected++;
 	}
 	group_n = 1;
 	unfinished = !w->last;
+	if (writes_follows()) {
+		state = STATE_WISHING;
+		writes_ask_rows(w->told, on_wish_stored);
+		return;
+	}
 	state = STATE_REFUSING;
-	send_off(
-	    group_send_refusal(conn, writes_life(), w, first, writes_follows(), refused_as, refused_for));
+	send_off(group_send_refusal(conn, writes_life(), w, first, false, refused_as, refused_for));
 }
 
 static void
@@ -408,6 +428,11 @@ group_done(void)
 	page_at += group_n;
 	applied = page[page_at - 1].position;
 	again_wait = AGAIN;
+	if (refused && page[page_at - 1].told != NULL && page[page_at - 1].told->only_client[0] != '\0') {
+		/* It is refused again: whatever stands against it needs time to come to the leader. */
+		ev_timer_set(&retry, WISH_AGAIN, 0.);
+		ev_timer_start(loop(), &retry);
+	}
 	refused = false;
 	writes_applied(applied);
 	if (page_at == page_n)

@@ -242,13 +242,16 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	return merge_send(conn, w->told, follows, known) && (!w->last || merge_send_checks(conn));
 }
 
+/* Of another Postgres: to be told of some rows again, or of all that there is. */
 static bool
-send_introduction(PGconn *conn, const ClientTransaction *t)
+send_wish(PGconn *conn, const struct write *w)
 {
-	const char *params[] = { t->client_id };
+	const char *params[] = { w->client->client_id };
 
-	return send_mark(conn, t) &&
-	       PQsendQueryParams(conn, SQL_INTRODUCE, 1, NULL, params, NULL, NULL, 0) == 1;
+	if (!send_mark(conn, w->client))
+		return false;
+	return w->told != NULL ? merge_send_repair(conn, w->told, w->client->client_id)
+			       : PQsendQueryParams(conn, SQL_INTRODUCE, 1, NULL, params, NULL, NULL, 0) == 1;
 }
 
 static bool
@@ -290,7 +293,7 @@ group_send(PGconn *conn, const char *life, const struct write *writes, size_t n,
 		const struct write *w = &writes[i];
 
 		if (w->client->introduce) {
-			if (!send_introduction(conn, w->client))
+			if (!send_run(conn) || !send_wish(conn, w))
 				return false;
 		} else if (w->told != NULL) {
 			if (!send_run(conn) || !send_told(conn, w, follows))
@@ -346,9 +349,11 @@ group_send_refusal(PGconn *conn, const char *life, const struct write *w, bool f
 
 	if (first && !follows && !send_mark(conn, t))
 		return false;
-	if (first && !send_record(conn, t, sqlstate, message))
+	/* It asks for rows that it could not take again and again: one record of that is enough. */
+	if (first && (w->told == NULL || w->told->only_client[0] == '\0') &&
+	    !send_record(conn, t, sqlstate, message))
 		return false;
-	if (w->told != NULL && !follows && !merge_send_repair(conn, w->told))
+	if (w->told != NULL && !follows && !merge_send_repair(conn, w->told, t->client_id))
 		return false;
 	for (size_t i = 0; i < t->n_ops; i++)
 		if (!send_repair(conn, t, t->ops[i]))

@@ -321,7 +321,7 @@ merge_send(PGconn *conn, const Transaction *t, bool follows, bool one_by_one)
 }
 
 bool
-merge_send_repair(PGconn *conn, const Transaction *t)
+merge_send_repair(PGconn *conn, const Transaction *t, const char *instance)
 {
 	bool ok = true;
 
@@ -331,12 +331,12 @@ merge_send_repair(PGconn *conn, const Transaction *t)
 		char relation[16];
 		struct row r;
 
-		if (!read_row(t, t->changes[i], t->origin, &r))
+		if (!read_row(t, t->changes[i], instance, &r))
 			continue;
 		literal_values(&values, &r.op);
 		snprintf(relation, sizeof relation, "%" PRIu32, r.table->oid);
 		ok = PQsendQueryParams(conn, "SELECT electric.repair($1, $2, $3, false)", 3, NULL,
-			 (const char *[]){ t->origin, relation, buf_cstr(&values) }, NULL, NULL, 0) == 1;
+			 (const char *[]){ instance, relation, buf_cstr(&values) }, NULL, NULL, 0) == 1;
 		buf_clear(&values);
 	}
 	return ok;

@@ -30,7 +30,7 @@ bool merge_send(PGconn *conn, const Transaction *told, bool follows, bool one_by
 bool merge_send_checks(PGconn *conn);
 /* Forgets what was sent: it was not taken. */
 void merge_forget_checks(void);
-/* Queues, for its author, how the rows that it has written are here. */
-bool merge_send_repair(PGconn *conn, const Transaction *told);
+/* Queues, for this instance, how the rows that the transaction has written are here. */
+bool merge_send_repair(PGconn *conn, const Transaction *told, const char *instance);
 
 #endif

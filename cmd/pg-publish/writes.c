@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "arena.h"
+#include "buf.h"
 #include "peer.h"
 #include "satellite.h"
 #include "service.h"
@@ -27,9 +28,10 @@ static uint64_t log_life, log_last;
 static bool wanted; /* a page after this position: */
 static uint64_t wanted_after;
 static uint32_t wanted_part, wanted_id;
-static struct arena memory;	 /* of the page */
-static void (*introduced)(void); /* is asked for */
-static uint32_t introduction_id;
+static struct arena memory;    /* of the page */
+static void (*wished)(void);   /* something is asked of the leader: */
+static struct buf wished_rows; /* a packed Transaction; none: all that there is */
+static uint32_t wish_id;
 
 static void
 ask(void)
@@ -53,25 +55,26 @@ ask(void)
 	peer_send(log_peer, FRAME__BODY_READ_LOG, &log);
 }
 
-/* The lsn is of no other request: one that was stored and forgotten must not stand for this one. */
+/* The lsn is of no other wish: one that was stored and forgotten must not stand for this one. */
 static void
-ask_introduction(void)
+append_wish(void)
 {
 	AppendWrite append = APPEND_WRITE__INIT;
 	ClientTransaction t = CLIENT_TRANSACTION__INIT;
 	char origin[32], lsn[32];
 	struct timespec now;
 
-	if (introduced == NULL || !log_peer->is_up)
+	if (wished == NULL || !log_peer->is_up)
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, service_instance());
-	snprintf(lsn, sizeof lsn, "introduce %lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+	snprintf(lsn, sizeof lsn, "wish %lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
 	t.client_id = origin;
 	t.lsn = (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
 	t.timestamp = (uint64_t)now.tv_sec * 1000;
 	t.introduce = true;
-	append.id = ++introduction_id;
+	t.transaction = (ProtobufCBinaryData){ wished_rows.len, buf_data(&wished_rows) };
+	append.id = ++wish_id;
 	append.transaction = &t;
 	peer_send(log_peer, FRAME__BODY_APPEND_WRITE, &append);
 }
@@ -79,16 +82,16 @@ ask_introduction(void)
 static void
 on_appended(struct peer *peer, const Frame *f)
 {
-	void (*done)(void) = introduced;
+	void (*done)(void) = wished;
 
 	(void)peer;
-	if (done == NULL || f->write_appended->id != introduction_id)
+	if (done == NULL || f->write_appended->id != wish_id)
 		return;
 	if (f->write_appended->failed) {
-		ask_introduction();
+		append_wish();
 		return;
 	}
-	introduced = NULL;
+	wished = NULL;
 	done();
 }
 
@@ -110,12 +113,12 @@ on_opened(struct peer *peer, const Frame *f)
 	if (strcmp(life, name) != 0) {
 		snprintf(life, sizeof life, "%s", name);
 		wanted = false;
-		introduced = NULL;
+		wished = NULL;
 		hooks->opened(true);
 		return;
 	}
 	ask(); /* again: what was asked before the connection was lost */
-	ask_introduction();
+	append_wish();
 	hooks->opened(false);
 }
 
@@ -133,7 +136,7 @@ add(struct write *w, const ClientTransaction *t)
 		return;
 	w->told =
 	    transaction__unpack(arena_pb(&memory), w->client->transaction.len, w->client->transaction.data);
-	w->last = w->told != NULL && w->told->last;
+	w->last = w->client->introduce || (w->told != NULL && w->told->last);
 }
 
 static void
@@ -262,6 +265,19 @@ writes_applied(uint64_t position)
 void
 writes_ask_introduction(void (*done)(void))
 {
-	introduced = done;
-	ask_introduction();
+	wished = done;
+	buf_take(&wished_rows, wished_rows.len);
+	append_wish();
+}
+
+void
+writes_ask_rows(const Transaction *told, void (*done)(void))
+{
+	size_t n = transaction__get_packed_size(told);
+
+	wished = done;
+	buf_take(&wished_rows, wished_rows.len);
+	transaction__pack(told, buf_room(&wished_rows, n));
+	buf_added(&wished_rows, n);
+	append_wish();
 }

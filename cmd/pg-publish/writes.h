@@ -11,9 +11,10 @@
 /* What is to be applied: a client's transaction, or one of another Postgres, which may come in parts. */
 struct write {
 	uint64_t position;
-	const ClientTransaction *client; /* its ops; of another Postgres: its name and number there only */
-	const Transaction *told;	 /* by another Postgres; NULL: it is a client's */
-	bool last;			 /* of its parts */
+	const ClientTransaction
+	    *client;		 /* its ops; of another Postgres: its name and number there, and wishes */
+	const Transaction *told; /* by another Postgres; NULL: it is a client's */
+	bool last;		 /* of its parts */
 };
 
 struct writes_hooks {
@@ -41,5 +42,9 @@ void writes_read(uint64_t after, uint32_t part);
 void writes_applied(uint64_t position);
 /* Asks the leader to tell this Postgres of all its tables and rows; done() when that is sure to happen. */
 void writes_ask_introduction(void (*done)(void));
+
+/* Asks it to tell this Postgres, which could not take them, of these rows again, once it has taken what this
+ * one has written before; done() as above. `told` need not live until then. */
+void writes_ask_rows(const Transaction *told, void (*done)(void));
 
 #endif
