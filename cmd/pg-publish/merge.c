@@ -162,8 +162,6 @@ literal_columns(struct buf *out, const struct row *r, const RowState *state)
 	buf_clear(&tag);
 }
 
-// ---- many rows
-
 // ---- foreign keys
 
 static void
@@ -207,6 +205,8 @@ merge_send_checks(PGconn *conn)
 	merge_forget_checks();
 	return ok;
 }
+
+// ---- many rows
 
 /* How many rows from i on go together, as new ones; at least one. */
 static size_t

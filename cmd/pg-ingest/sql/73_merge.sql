@@ -31,7 +31,8 @@ DECLARE
     column_tags text;
     same_values text;
     unmoved     text;   -- the merged column tags are those that are here
-    tombstone   text;
+    tombstone   text;   -- the merged values of the row that goes
+    dead_values text;   -- of one that went before
     columns     text;
     new_values  text;
     row_values  text;
@@ -67,7 +68,12 @@ BEGIN
                         FILTER (WHERE data), 'true'),
            coalesce(string_agg(format('op.merged[%1$s] IS NOT DISTINCT FROM coalesce(op.column_tags[%1$s], op.column_tags[1])',
                                       num + 1), E' AND ' ORDER BY num) FILTER (WHERE data), 'true'),
-           electric.array_by_num(array_agg(num), array_agg(format('m.%s::text', name)), 15),
+           electric.array_by_num(array_agg(num), array_agg(
+               format(CASE WHEN data THEN 'CASE WHEN op.won[%2$s] THEN $4[%2$s] ELSE m.%1$s::text END'
+                      ELSE 'm.%s::text' END, name, num)), 15),
+           electric.array_by_num(array_agg(num), array_agg(
+               format(CASE WHEN data THEN 'CASE WHEN op.won[%1$s] THEN $4[%1$s] ELSE op.tombstone[%1$s] END'
+                      ELSE 'op.tombstone[%s]' END, num)), 15),
            string_agg(name, ', ' ORDER BY num) FILTER (WHERE NOT generated),
            string_agg(CASE WHEN data THEN format('CASE WHEN op.won[%1$s] OR op.tombstone IS NULL THEN $4[%1$s]::%2$s '
                                                  'ELSE op.tombstone[%1$s]::%2$s END', num, cast_type)
@@ -79,7 +85,7 @@ BEGIN
                                E',\n               ' ORDER BY num) FILTER (WHERE data AND NOT always),
                     min(format('%s = m.%1$s', name)) FILTER (WHERE NOT generated AND NOT always),
                     min(format('%s = DEFAULT', name)) FILTER (WHERE generated))
-      INTO won, column_tags, same_values, unmoved, tombstone, columns, new_values, row_values, overriding, assigned
+      INTO won, column_tags, same_values, unmoved, tombstone, dead_values, columns, new_values, row_values, overriding, assigned
       FROM (SELECT *, key_pos IS NULL AND NOT generated AS data FROM electric.columns_of(tab)) AS c;
     update_row := CASE WHEN assigned IS NULL THEN 'NULL'
                        ELSE format(E'UPDATE %s AS m\n           SET %s\n         WHERE %s', tab::regclass, assigned, main_key) END;
@@ -125,29 +131,36 @@ BEGIN
         END IF;
         op.tags := CASE WHEN $2 THEN $5 ELSE electric.tags_without(op.tags, $6 || $5) || $5 END;
 
+        op.all_won := $2 OR NOT op.present AND op.tombstone IS NULL;
+        op.won := %8$s::boolean[];
+        op.merged := CASE WHEN op.all_won OR op.column_tags = $7 THEN $7 ELSE %9$s::electric.tag[] END;
+
+        -- What it was decides what it will be when somebody who has not seen it go writes to it.
         IF op.tags = '{}' THEN
             IF op.present THEN
-                INSERT INTO %2$s AS s (%5$s, _tags, _latest, _tombstone)
-                SELECT %6$s, '{}', coalesce(op.latest, 0),
+                INSERT INTO %2$s AS s (%5$s, _tags, _latest, _column_tags, _tombstone)
+                SELECT %6$s, '{}', coalesce(op.latest, 0), op.merged,
                    %7$s
                   FROM %1$s AS m
                  WHERE %3$s
                 ON CONFLICT (%5$s) DO UPDATE
-                   SET _tags      = '{}',
-                       _latest    = greatest(EXCLUDED._latest, s._latest),
-                       _tombstone = EXCLUDED._tombstone;
+                   SET _tags        = '{}',
+                       _latest      = greatest(EXCLUDED._latest, s._latest),
+                       _column_tags = EXCLUDED._column_tags,
+                       _tombstone   = EXCLUDED._tombstone;
                 DELETE FROM %1$s AS m WHERE %3$s;
+            ELSIF op.tombstone IS NOT NULL AND op.merged IS DISTINCT FROM op.column_tags THEN
+                UPDATE %2$s AS s
+                   SET _latest      = greatest(op.latest, s._latest),
+                       _column_tags = op.merged,
+                       _tombstone   = %19$s
+                 WHERE %4$s;
             ELSE
                 UPDATE %2$s AS s SET _latest = op.latest WHERE %4$s AND s._latest < op.latest;
             END IF;
             RETURN;
         END IF;
 
-        op.all_won := $2 OR NOT op.present AND op.tombstone IS NULL;
-        op.won := CASE WHEN $1 THEN '{}' ELSE %8$s::boolean[] END;
-        op.merged := CASE WHEN $1 THEN op.column_tags
-                          WHEN op.all_won OR op.column_tags = $7 THEN $7
-                          ELSE %9$s::electric.tag[] END;
         IF op.present THEN
             -- What this Postgres told before comes back as it is.
             IF op.same AND NOT $2 AND op.before @> op.tags AND op.tags @> op.before AND (op.merged = op.column_tags OR
@@ -193,7 +206,8 @@ BEGIN
     RAISE EXCEPTION 'a row of %% was written by others at the same time', %16$L USING ERRCODE = 'serialization_failure';
 END
 $body$, tab::regclass, shadow::regclass, main_key, shadow_key, keys, key_values, tombstone, won, column_tags, key_values,
-           update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved, same_values));
+           update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved, same_values,
+           dead_values));
 
     EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_all_%s(gone boolean[], forced boolean[], yields boolean, '
                    'vals text[], added text[], removed text[], columns text[], runs integer[]) RETURNS void '
