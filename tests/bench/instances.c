@@ -1,0 +1,199 @@
+/*
+ * From one Postgres to the other through the service: how long after its commit a row is seen there, and how
+ * fast the other catches up after it was away. Beside it, in the same run and between the same two, what
+ * Postgres' own logical replication does with a plain table.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "fail.h"
+#include "testbed.h"
+
+#define LONELY 1000 /* transactions that go one at a time */
+#define BULK   1000 /* transactions to catch up on */
+#define ROWS   100  /* of each */
+
+static struct test_service first, second; /* of the second, its Postgres only */
+
+struct way {
+	const char *name, *table;
+	struct test_service *from, *to;
+};
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static PGconn *
+reach(const struct test_service *s)
+{
+	PGconn *conn = PQconnectdb(s->url);
+
+	if (PQstatus(conn) != CONNECTION_OK)
+		test_fail("%s", PQerrorMessage(conn));
+	return conn;
+}
+
+/* How many rows the statement gave. */
+static int
+rows_of(PGconn *conn, const char *sql)
+{
+	PGresult *r = PQexec(conn, sql);
+	int n = PQntuples(r);
+
+	if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+		test_fail("%s: %s", sql, PQerrorMessage(conn));
+	PQclear(r);
+	return n;
+}
+
+/* p50 and p99 of the time from a commit until the row is seen on the other side, in seconds. */
+static void
+latency(const struct way *w, double *p50, double *p99)
+{
+	PGconn *from = reach(w->from), *to = reach(w->to);
+	double times[LONELY], start;
+	char insert[100], look[100];
+
+	for (int i = 0; i < LONELY; i++) {
+		snprintf(insert, sizeof insert, "INSERT INTO %s VALUES ('%s %d', 'value', %d)", w->table,
+		    w->name, i, i);
+		snprintf(look, sizeof look, "SELECT FROM %s WHERE id = '%s %d'", w->table, w->name, i);
+		rows_of(from, insert);
+		start = now();
+		while (rows_of(to, look) == 0)
+			continue;
+		times[i] = now() - start;
+	}
+	PQfinish(from);
+	PQfinish(to);
+	qsort(times, LONELY, sizeof *times, compare);
+	*p50 = times[LONELY / 2];
+	*p99 = times[LONELY * 99 / 100];
+}
+
+static void
+write_bulk(const struct test_service *s, const char *table)
+{
+	test_sql(s,
+	    "DO $$ BEGIN FOR i IN 1..%d LOOP INSERT INTO %s SELECT 'bulk ' || i || ' ' || k, md5(k::text), k "
+	    "FROM generate_series(1, %d) AS k; COMMIT; END LOOP; END $$",
+	    BULK, table, ROWS);
+}
+
+/* Seconds until the other side has all that was written while nothing was carried. */
+static double
+await_bulk(const struct test_service *s, const char *table)
+{
+	double start = now();
+	char rows[16];
+
+	snprintf(rows, sizeof rows, "%d", BULK * ROWS);
+	test_sql_await(s, rows, "SELECT count(*) FROM %s WHERE id LIKE 'bulk %%'", table);
+	return now() - start;
+}
+
+static void
+compare_bulk(const struct way *w, double plain)
+{
+	double ours, started;
+
+	test_leyden_stop(&first);
+	write_bulk(w->from, w->table);
+	started = now();
+	test_leyden_begin(&first);
+	await_bulk(w->to, w->table);
+	ours = now() - started;
+	printf("%s: catching up on %d rows: %.0f rows/s, logical replication %.0f rows/s, ratio %.2f (goal "
+	       "0.50)\n",
+	    w->name, BULK * ROWS, BULK * ROWS / ours, BULK * ROWS / plain, plain / ours);
+	test_sql(w->from, "DELETE FROM %s WHERE id LIKE 'bulk %%'", w->table);
+	test_sql_await(w->to, "0", "SELECT count(*) FROM %s WHERE id LIKE 'bulk %%'", w->table);
+}
+
+static double
+plain_bulk(void)
+{
+	double started;
+
+	test_sql(&second, "ALTER SUBSCRIPTION plain DISABLE");
+	write_bulk(&first, "plain");
+	started = now();
+	test_sql(&second, "ALTER SUBSCRIPTION plain ENABLE");
+	await_bulk(&second, "plain");
+	return now() - started;
+}
+
+static void
+fail_bench(const char *sentence)
+{
+	fprintf(stderr, "%s\n", sentence);
+	test_service_end(&first);
+	test_service_end(&second);
+	exit(1);
+}
+
+static void
+set_up(void)
+{
+	static char url[600];
+
+	test_on_fail = fail_bench;
+	test_postgres_start(&first, "synchronous_commit=on");
+	test_postgres_start(&second, "synchronous_commit=on");
+	snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
+	first.env[0] = "AUTH_MODE=insecure";
+	first.env[1] = url;
+	test_leyden_start(&first);
+	test_sql(&first, "SELECT electric.migration_version('1');"
+			 "CREATE TABLE items (id text PRIMARY KEY, value text, n int4);"
+			 "CALL electric.electrify('items')");
+	test_sql_await(&second, "1", "SELECT count(*) FROM electric.electrified");
+	test_sql(&first, "CREATE TABLE plain (id text PRIMARY KEY, value text, n int4);"
+			 "CREATE PUBLICATION plain FOR TABLE plain");
+	test_sql(&second, "CREATE TABLE plain (id text PRIMARY KEY, value text, n int4)");
+	test_sql(&second, "CREATE SUBSCRIPTION plain CONNECTION '%s' PUBLICATION plain", first.url);
+}
+
+int
+main(void)
+{
+	const struct way ways[] = { { "first to second", "items", &first, &second },
+		{ "second to first", "items", &second, &first } };
+	const struct way plain = { "plain", "plain", &first, &second };
+	double p50, p99, plain50, plain99, bulk;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	set_up();
+	latency(&plain, &plain50, &plain99);
+	for (size_t i = 0; i < 2; i++) {
+		latency(&ways[i], &p50, &p99);
+		printf("%s: from commit to being seen: p50 %.2f ms, p99 %.2f ms; logical replication p50 "
+		       "%.2f ms, "
+		       "p99 %.2f ms; ratios %.1f, %.1f\n",
+		    ways[i].name, p50 * 1e3, p99 * 1e3, plain50 * 1e3, plain99 * 1e3, p50 / plain50,
+		    p99 / plain99);
+	}
+	bulk = plain_bulk();
+	for (size_t i = 0; i < 2; i++)
+		compare_bulk(&ways[i], bulk);
+	test_sql(&second, "DROP SUBSCRIPTION plain");
+	test_leyden_stop(&first);
+	test_service_end(&first);
+	test_service_end(&second);
+	return 0;
+}
