@@ -171,7 +171,7 @@ converge: deps
 
 chaos: deps
 	@$(MAKE) --no-print-directory compile test-programs
-	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(SEED)
+	@$(BUILD)/tests/chaos/chaos $(or $(KILLS),200) $(or $(SEED),$$(date +%s)) $(INSTANCES)
 
 # Fuzz targets: each tests/fuzz/NAME.c but slice.c, which runs a target on its seeds and changes of them, the same each
 # time. make fuzz builds them with clang for as long as SECONDS or RUNS say; FUZZ names one.

@@ -1,7 +1,7 @@
 /*
- * chaos [KILLS [SEED]]: kills tools, Postgres and sockets while writers write on both sides, and then checks
- * that Postgres, the log and every client agree. Prints the seed and what it did; ends with "N passed, N
- * failed".
+ * chaos [KILLS [SEED [INSTANCES]]]: kills tools, Postgres and sockets while writers write on both sides, and
+ * in two Postgres where there are two, and then checks that each Postgres, the log and every client agree.
+ * Prints the seed and what it did; ends with "N passed, N failed".
  */
 #include "chaos.h"
 
@@ -25,7 +25,10 @@ static const char *const tools[] = { "log-store", "pg-ingest", "pg-snapshot", "p
 	"auth-check", "http-api" };
 #define TOOLS (sizeof tools / sizeof *tools)
 
+unsigned chaos_instances = 1;
+
 static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
+static struct test_service second; /* its Postgres only */
 static struct follower *followers[CLIENTS], *newcomer;
 static unsigned newcomers;
 static pid_t writers[WRITERS];
@@ -46,17 +49,32 @@ chaos_random(unsigned n)
 
 // ---- the scene
 
+#define TICKET_TABLE "CREATE TABLE ticket (n int8); INSERT INTO ticket VALUES (0);"
+
+static struct test_service *
+instance_of(unsigned w)
+{
+	return w % chaos_instances == 0 ? &service : &second;
+}
+
 static void
 set_up(void)
 {
+	static char url[600];
+
 	test_postgres_start(&service, "fsync=off");
+	if (chaos_instances > 1) {
+		test_postgres_start(&second, "fsync=off");
+		test_sql(&second, TICKET_TABLE);
+		snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
+		service.env[1] = url;
+	}
 	test_leyden_start(&service);
 	test_sql(&service,
 	    "CREATE TABLE pg_items (id text PRIMARY KEY, writer text, n int4, ticket int8);"
 	    "CREATE TABLE pg_heads (id text PRIMARY KEY, n int4);"
 	    "CREATE TABLE cl_items (id text PRIMARY KEY, client text, n int4);"
-	    "CREATE TABLE cl_heads (id text PRIMARY KEY, n int4);"
-	    "CREATE TABLE ticket (n int8); INSERT INTO ticket VALUES (0);"
+	    "CREATE TABLE cl_heads (id text PRIMARY KEY, n int4);" TICKET_TABLE
 	    "CREATE TABLE audit (at bigserial, client text, n int4);"
 	    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
 	    " INSERT INTO public.audit (client, n) VALUES (new.client, new.n); RETURN NULL; END $$;"
@@ -66,8 +84,10 @@ set_up(void)
 	    "CALL electric.electrify('pg_items'); CALL electric.electrify('pg_heads');"
 	    "CALL electric.electrify('cl_items'); CALL electric.electrify('cl_heads')");
 	test_schema_await(&service);
+	if (chaos_instances > 1)
+		test_sql_await(&second, "4", "SELECT count(*) FROM electric.electrified");
 	for (unsigned w = 0; w < WRITERS; w++)
-		writers[w] = writer_start(&service, w);
+		writers[w] = writer_start(instance_of(w), w);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		followers[i] = follower_new(i);
 }
@@ -135,11 +155,25 @@ kill_all(void)
 }
 
 static void
+crash_postgres(void)
+{
+	struct test_service *s = instance_of(chaos_random(WRITERS));
+
+	test_postgres_stop(s, "immediate");
+	turn_for(chaos_random(300 * chaos_instances * chaos_instances) / 1000.0);
+	test_postgres_again(s);
+	crashes++;
+}
+
+static void
 do_harm(void)
 {
 	unsigned what = chaos_random(100);
 
-	if (what < 60) {
+	/* With two Postgres, how they part and meet again matters most. */
+	if (chaos_instances > 1 && chaos_random(5) == 0) {
+		crash_postgres();
+	} else if (what < 60) {
 		kill_tool(chaos_random(TOOLS));
 	} else if (what < 75) {
 		follower_cut(followers[chaos_random(CLIENTS)]);
@@ -150,14 +184,29 @@ do_harm(void)
 	} else if (what < 96) {
 		kill_all();
 	} else {
-		test_postgres_stop(&service, "immediate");
-		turn_for(chaos_random(300) / 1000.0);
-		test_postgres_again(&service);
-		crashes++;
+		crash_postgres();
 	}
 }
 
 // ---- what must be true
+
+static bool
+instances_agree(void)
+{
+	static const char *const tables[] = { "pg_items", "pg_heads", "cl_items", "cl_heads" };
+	char rows[40];
+
+	if (chaos_instances == 1)
+		return true;
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+		const char *sql = "SELECT md5(string_agg((t.*)::text, ';' ORDER BY id)) FROM %s AS t";
+
+		snprintf(rows, sizeof rows, "%s", test_sql(&service, sql, tables[i]));
+		if (strcmp(rows, test_sql(&second, sql, tables[i])) != 0)
+			return false;
+	}
+	return true;
+}
 
 static bool
 all_agree(void)
@@ -167,12 +216,12 @@ all_agree(void)
 
 	for (unsigned i = 0; i < WRITERS; i++)
 		w[i] = (uint32_t)atol(
-		    test_sql(&service, "SELECT coalesce(max(n), 0) FROM pg_heads WHERE id = 'w%u'", i));
+		    test_sql(instance_of(i), "SELECT coalesce(max(n), 0) FROM pg_heads WHERE id = 'w%u'", i));
 	for (unsigned i = 0; i < CLIENTS; i++)
 		c[i] = follower_written(followers[i]);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		agree = agree && follower_agrees(followers[i], w, c);
-	return agree && follower_agrees(newcomer, w, c);
+	return agree && follower_agrees(newcomer, w, c) && instances_agree();
 }
 
 static void
@@ -216,7 +265,7 @@ static void
 check_log(void)
 {
 	char command[400], line[1000];
-	long n[WRITERS] = { 0 }, ticket = 0, seen;
+	long n[WRITERS] = { 0 }, tickets[WRITERS] = { 0 }, *ticket, seen;
 	FILE *dump;
 
 	snprintf(command, sizeof command, TEST_BIN "/log-store --dump --file %s/log", service.dir);
@@ -229,10 +278,11 @@ check_log(void)
 		if (row == NULL ||
 		    sscanf(row, "row=('w%u/%ld','w%*u','%ld','%ld')", &w, &in_id, &in_row, &in_ticket) != 4)
 			continue;
-		if (w >= WRITERS || in_id != in_row || in_row != n[w] + 1 || in_ticket <= ticket)
+		ticket = &tickets[w % chaos_instances];
+		if (w >= WRITERS || in_id != in_row || in_row != n[w] + 1 || in_ticket <= *ticket)
 			test_fail("the log is out of order: %s", line);
 		n[w] = in_row;
-		ticket = in_ticket;
+		*ticket = in_ticket;
 	}
 	if (dump == NULL || pclose(dump) != 0)
 		test_fail("the log cannot be dumped");
@@ -274,8 +324,9 @@ main(int argc, char **argv)
 	unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 200;
 	unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : (unsigned long)time(NULL);
 
+	chaos_instances = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
 	test_on_fail = on_fail;
-	printf("chaos: kills=%u seed=%lu\n", n, seed);
+	printf("chaos: kills=%u seed=%lu instances=%u\n", n, seed, chaos_instances);
 	fflush(stdout);
 	state = seed * 2654435769u + 88172645463325252u;
 	set_up();
@@ -296,6 +347,8 @@ main(int argc, char **argv)
 	check_log();
 	report(n, seed);
 	test_service_end(&service);
+	if (chaos_instances > 1)
+		test_service_end(&second);
 	printf("1 passed, 0 failed\n");
 	return 0;
 }

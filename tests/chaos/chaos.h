@@ -4,7 +4,7 @@
  * Every row has one writer, and every writer counts its transactions from 1. So whoever sees them can tell at
  * once whether one is missing, came twice, came out of order, or came in halves:
  *   - a writer in Postgres: a row in pg_items (some transactions: EXTRA more), its number in pg_heads, and a
- * ticket, which is Postgres' own order of the commits;
+ * ticket, which is that Postgres' own order of the commits;
  *   - a client: a row in cl_items, its number in cl_heads. A trigger in Postgres notes in `audit` each time
  * that one is applied.
  */
@@ -21,6 +21,9 @@
 #define EXTRA_EVERY 20
 
 struct test_service;
+
+/* 1, or 2: writer w writes in the Postgres w % chaos_instances. */
+extern unsigned chaos_instances;
 
 /* From the seed: 0 to n - 1. */
 unsigned chaos_random(unsigned n);
