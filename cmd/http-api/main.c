@@ -16,7 +16,6 @@
 #include "upstream.h"
 #include "xalloc.h"
 
-
 static unsigned port, databases;
 static char *address, *tls_chain, *tls_key;
 

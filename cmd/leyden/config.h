@@ -9,7 +9,7 @@
 #include "options.h"
 #include "service.h"
 
-#define GATEWAYS_MAX  256
+#define GATEWAYS_MAX 256
 
 struct config {
 	char *databases[DATABASES_MAX + 1]; /* DATABASE_URL of each instance, from 1 */
