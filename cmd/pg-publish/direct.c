@@ -388,10 +388,11 @@ tables_known(void)
 static void
 part_sent(void)
 {
-	const struct write *last = &page[page_at + group_n - 1];
+	const struct write *last;
 
 	if (!unfinished || looking || (state != STATE_APPLYING && state != STATE_REFUSING) || group_n == 0)
 		return;
+	last = &page[page_at + group_n - 1];
 	page_at += group_n;
 	group_n = 0;
 	if (page_at < page_n) {
