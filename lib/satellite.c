@@ -103,3 +103,9 @@ sat_oplog_add(struct buf *body, const uint8_t *op, size_t n)
 {
 	pb_put_bytes(body, 1, op, n);
 }
+
+bool
+sat_is_null(const SatOpRow *row, size_t i)
+{
+	return i / 8 < row->nulls_bitmask.len && (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8) != 0;
+}

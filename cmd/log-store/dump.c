@@ -18,7 +18,7 @@ print_row(const char *name, const SatOpRow *row)
 	printf(" %s=", name);
 	for (size_t i = 0; i < row->n_values; i++) {
 		printf("%c", i == 0 ? '(' : ',');
-		if (i / 8 < row->nulls_bitmask.len && (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8))
+		if (sat_is_null(row, i))
 			printf("NULL");
 		else
 			printf("'%.*s'", (int)row->values[i].len, (const char *)row->values[i].data);

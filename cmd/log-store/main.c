@@ -17,7 +17,7 @@
 #define TRIM_AGAIN 0.005 /* while there is more to trim */
 
 static char *file;
-static uint64_t keep_bytes, keep_age, max_file, dump_from;
+static uint64_t keep_bytes, keep_age, max_file, lead_time, dump_from;
 static bool dump, check;
 
 static const struct option_def options[] = {
@@ -29,6 +29,8 @@ static const struct option_def options[] = {
 	    "forget transactions older than this", 0, 0 },
 	{ "max-file", "LOG_STORE_MAX_FILE", OPT_BYTES, &max_file, "64G", "the file never grows beyond this",
 	    0, 0 },
+	{ "lead-time", "LOG_STORE_LEAD_TIME", OPT_SECONDS, &lead_time, "10",
+	    "another Postgres leads once the leader was away so long; 0: never", 0, 0 },
 	{ "dump", NULL, OPT_BOOL, &dump, NULL, "print the log as text and exit", 0, 0 },
 	{ "check", NULL, OPT_BOOL, &check, NULL,
 	    "read every record of the file, say what is damaged, and exit", 0, 0 },
@@ -77,7 +79,7 @@ open_log_store(void)
 	signal(SIGXFSZ, SIG_IGN);
 	if (store_open(file, max_file, false) != 0)
 		return EX_IOERR;
-	serve_open();
+	serve_open(lead_time);
 	ev_timer_init(&trim, on_trim, TRIM_EVERY, 0.);
 	ev_timer_start(loop(), &trim);
 	service_ready("");

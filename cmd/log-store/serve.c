@@ -8,9 +8,11 @@
 #include "serve.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lead.h"
 #include "log.h"
 #include "pbwire.h"
 #include "registry.h"
@@ -30,6 +32,7 @@ struct waiting {
 	enum { WAIT_LOG, WAIT_WRITES, WAIT_MEET, WAIT_COMMIT } kind;
 	Frame__BodyCase answer; /* WAIT_COMMIT: what to answer */
 	uint32_t id, part, max_bytes;
+	unsigned instance; /* WAIT_MEET: where the snapshot was taken */
 	uint64_t life, after, lsn, echo;
 	bool duplicate;
 	uint64_t xmin, xmax;
@@ -40,11 +43,14 @@ struct waiting {
 static struct waiting *waiting_list; /* for something to read */
 static struct waiting *commit_list;  /* for the commit of this turn */
 static ev_timer probe;
+static ev_timer take_own_again;
+static bool taking_own; /* what the new leader wrote while it followed goes into the log first */
 
 /* An instance of Postgres. */
 static struct instance {
 	struct peer *ingest;	     /* the pg-ingest that may append */
 	bool wants_opening, goes_on; /* it waits until the file can be written; what it is told then */
+	bool streams;		     /* its Postgres is there */
 	struct peer *publish;
 } instances[DATABASES_MAX + 1];
 
@@ -83,12 +89,13 @@ send_writes(struct peer *peer, uint64_t after, uint32_t max_bytes)
 }
 
 static void
-send_met(struct peer *peer, uint32_t id, const SnapshotExtent *extent)
+send_met(struct peer *peer, uint32_t id, const SnapshotExtent *extent, bool astray)
 {
 	SnapshotMet met = SNAPSHOT_MET__INIT;
 	bool exact;
 
 	met.id = id;
+	met.astray = astray;
 	met.position = translog_meet(extent, &exact);
 	met.exact = exact;
 	peer_send(peer, FRAME__BODY_SNAPSHOT_MET, &met);
@@ -112,13 +119,13 @@ answer_waiting(struct waiting *w)
 		send_writes(w->peer, w->after, w->max_bytes);
 		return true;
 	case WAIT_MEET:
-		if (translog_passed_lsn(translog_leader()) < w->lsn)
+		if (w->instance == translog_leader() && translog_passed_lsn(w->instance) < w->lsn)
 			return false;
 		extent.xmin = w->xmin;
 		extent.xmax = w->xmax;
 		extent.xip = w->xip;
 		extent.n_xip = w->n_xip;
-		send_met(w->peer, w->id, &extent);
+		send_met(w->peer, w->id, &extent, w->instance != translog_leader());
 		return true;
 	case WAIT_COMMIT:
 		break;
@@ -193,6 +200,7 @@ read_schema(struct peer *peer, const Frame *f)
 	pb_put_uint(&body, 4, translog_visible());
 	translog_read_schema(&body, 5);
 	pb_put_uint(&body, 6, translog_life() != 0);
+	pb_put_uint(&body, 7, translog_leader());
 	peer_send_packed(peer, FRAME__BODY_SCHEMA_READ, &body);
 	buf_clear(&body);
 }
@@ -209,6 +217,7 @@ meet_snapshot(struct peer *peer, const Frame *f)
 	}
 	w = waiting_new(peer, WAIT_MEET);
 	w->id = m->id;
+	w->instance = m->instance;
 	w->lsn = m->lsn;
 	w->xmin = m->extent->xmin;
 	w->xmax = m->extent->xmax;
@@ -307,14 +316,21 @@ static void
 tell_publisher(unsigned instance)
 {
 	WritesOpened opened = WRITES_OPENED__INIT;
+	char life[64];
 
-	if (instances[instance].publish == NULL)
+	lead_lost_sight(instance);
+	if (instances[instance].publish == NULL || (taking_own && instance == translog_leader()))
 		return;
-	opened.life = (char *)(uintptr_t)writes_life();
+	/* One that leads again takes what is left of the log of writes, whatever it took the last time. */
+	snprintf(life, sizeof life, "%s", writes_life());
+	if (translog_leads() > 0)
+		snprintf(life, sizeof life, "%s %" PRIu32, writes_life(), translog_leads());
+	opened.life = life;
 	opened.last = writes_last();
 	opened.follows = instance != translog_leader();
 	opened.log_life = translog_life();
 	opened.log_last = translog_visible();
+	opened.log_since = translog_led_until(instance);
 	opened.introductions = translog_introductions(instance);
 	peer_send(instances[instance].publish, FRAME__BODY_WRITES_OPENED, &opened);
 }
@@ -362,13 +378,17 @@ static void
 opened(void *data, bool ok)
 {
 	struct instance *i = data;
+	unsigned instance = (unsigned)(i - instances);
 
 	if (i->ingest == NULL)
 		return;
-	if (ok)
-		tell_opened((unsigned)(i - instances), !i->goes_on);
-	else
+	if (!ok) {
 		peer_close(i->ingest, "the log cannot be written");
+		return;
+	}
+	tell_opened(instance, !i->goes_on);
+	if (i->goes_on && i->streams)
+		lead_came(instance);
 }
 
 static void
@@ -419,9 +439,13 @@ open_log(struct peer *peer, const Frame *f)
 	}
 	i->goes_on = translog_continues(f->open_log, &why);
 	i->ingest = peer;
+	i->streams = true;
+	lead_went(instance);
 	if (!i->goes_on)
 		log_warning("log-cannot-continue", "instance=%u why=%s", instance, log_quote(why));
 	i->wants_opening = store_failing();
+	if (taking_own && instance == translog_leader())
+		return;
 	if (!i->wants_opening)
 		answer_ingest(instance);
 	else if (!ev_is_active(&probe))
@@ -447,6 +471,16 @@ start_life(struct peer *peer, const Frame *f)
 }
 
 static void
+close_log(struct peer *peer, const Frame *f)
+{
+	unsigned instance = instance_of(peer);
+
+	(void)f;
+	instances[instance].streams = false;
+	lead_went(instance);
+}
+
+static void
 append_log(struct peer *peer, const Frame *f)
 {
 	const AppendLog *a = f->append_log;
@@ -454,6 +488,10 @@ append_log(struct peer *peer, const Frame *f)
 
 	if (instance == 0 || (instance == translog_leader() && translog_life() == 0)) {
 		peer_close(peer, "AppendLog without OpenLog");
+		return;
+	}
+	if (instance == translog_leader() && lead_is_moving()) {
+		peer_close(peer, "it leads from now on");
 		return;
 	}
 	for (size_t i = 0; i < a->n_transactions; i++) {
@@ -522,12 +560,20 @@ read_writes(struct peer *peer, const Frame *f)
 static void
 writes_were_applied(struct peer *peer, const Frame *f)
 {
-	(void)peer;
-	writes_set_applied(f->writes_applied->position);
+	unsigned instance = 0;
+
+	EACH_INSTANCE(n)
+	if (instances[n].publish == peer)
+		instance = n;
+	if (f->writes_applied->log_life == 0 && instance == translog_leader())
+		writes_set_applied(f->writes_applied->position);
+	else if (f->writes_applied->log_life == translog_life() && instance != translog_leader())
+		lead_followed(instance, f->writes_applied->position);
 }
 
 const struct handler serve_handlers[] = {
 	{ FRAME__BODY_OPEN_LOG, "pg-ingest", open_log },
+	{ FRAME__BODY_CLOSE_LOG, "pg-ingest", close_log },
 	{ FRAME__BODY_START_LIFE, "pg-ingest", start_life },
 	{ FRAME__BODY_APPEND_LOG, "pg-ingest", append_log },
 	{ FRAME__BODY_WAL_PASSED, "pg-ingest", wal_passed },
@@ -547,11 +593,64 @@ const struct handler serve_handlers[] = {
 	{ 0 },
 };
 
+/* All are told that another Postgres leads. */
+static void
+tell_of_leader(void)
+{
+	struct instance *leader = &instances[translog_leader()];
+
+	if (leader->ingest != NULL && leader->streams)
+		answer_ingest(translog_leader());
+	tell_publishers(NULL, true);
+	for (struct waiting *w = waiting_list; w != NULL; w = w->next)
+		if (w->kind == WAIT_LOG && w->peer != NULL && strcmp(w->peer->tool, "ws-gateway") == 0)
+			w->life = 0; /* it asks what it is to know anew */
+	serve_waiting();
+}
+
+static void
+take_own(void *data, bool ok)
+{
+	(void)data;
+	taking_own = !ok || store_write() == NULL || translog_take_own();
+	if (!taking_own)
+		tell_of_leader();
+	else if (ok)
+		store_after_commit(take_own, NULL);
+	else
+		ev_timer_start(loop(), &take_own_again);
+}
+
+static void
+on_take_own_again(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	store_after_commit(take_own, NULL);
+}
+
+/* Another Postgres leads: its pg-ingest begins anew. */
+static void
+lead_moved(void)
+{
+	struct peer *ingest = instances[translog_leader()].ingest;
+
+	taking_own = true;
+	if (ingest != NULL)
+		peer_close(ingest, "it leads from now on");
+	take_own(NULL, true);
+}
+
 void
-serve_open(void)
+serve_open(uint64_t lead_time)
 {
 	translog_open();
 	writes_open();
+	ev_timer_init(&take_own_again, on_take_own_again, PROBE_EVERY, 0.);
+	lead_open(lead_time, lead_moved);
+	if (translog_leads() > 0)
+		lead_moved(); /* it may have been under way */
 	store_on_commit(translog_commit, on_commit);
 	ev_init(&probe, on_probe);
 }
@@ -568,11 +667,14 @@ serve_peer_down(struct peer *peer)
 	EACH_INSTANCE(n)
 	{
 		if (instances[n].ingest == peer) {
+			lead_went(n);
 			instances[n].ingest = NULL;
 			instances[n].wants_opening = false;
 		}
-		if (instances[n].publish == peer)
+		if (instances[n].publish == peer) {
 			instances[n].publish = NULL;
+			lead_lost_sight(n);
+		}
 	}
 	registry_peer_down(peer);
 }
@@ -580,9 +682,9 @@ serve_peer_down(struct peer *peer)
 char *
 serve_status(void)
 {
-	return xasprintf("\"life\":%" PRIu64 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"bytes\":%" PRIu64
+	return xasprintf("\"life\":%" PRIu64 ",\"leader\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"bytes\":%" PRIu64
 			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
 			 ",\"writes_pending\":%" PRIu64,
-	    translog_life(), translog_first(), translog_visible(), store_bytes(),
+	    translog_life(), translog_leader(), translog_first(), translog_visible(), store_bytes(),
 	    store_failing() ? "false" : "true", registry_count(), writes_last(), writes_pending());
 }

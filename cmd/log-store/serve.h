@@ -7,7 +7,8 @@
 
 extern const struct handler serve_handlers[];
 
-void serve_open(void);
+/* `lead_time`: seconds that a leading Postgres may be away, where there are several; 0: for ever. */
+void serve_open(uint64_t lead_time);
 void serve_peer_down(struct peer *peer);
 char *serve_status(void);
 

@@ -66,6 +66,8 @@ run_waiters(bool ok)
 static void
 on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 {
+	bool ok;
+
 	(void)l;
 	(void)w;
 	(void)events;
@@ -91,12 +93,13 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 		if (after_commit != NULL)
 			after_commit(!turn_failed);
 	}
-	if (n_waiters > 0)
-		run_waiters(!turn_failed);
+	ok = !turn_failed;
 	turn_failed = changed = false;
+	if (n_waiters > 0)
+		run_waiters(ok);
 	ev_idle_stop(loop(), &keep_turning);
-	/* What the waiters wrote goes out in the next turn. */
-	if (write_txn != NULL)
+	/* What the waiters wrote, or wait for, is of the next turn. */
+	if (write_txn != NULL || n_waiters > 0)
 		ev_idle_start(loop(), &keep_turning);
 }
 

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "pbwire.h"
 #include "position.h"
+#include "satellite.h"
 #include "service.h"
 #include "writes.h"
 #include "xalloc.h"
@@ -26,6 +27,8 @@ static struct state {
 	uint64_t max_xid;
 	uint64_t bytes; /* of the records kept, whole commits' and a tail's */
 	uint64_t next;	/* position of the transaction that is being appended */
+	uint64_t leader, leads;	/* which instance leads; how often another began to */
+	uint64_t lead_began;	/* the first position of its own */
 	struct source {
 		uint64_t commit_lsn; /* of the last commit that is here */
 		uint64_t passed_lsn; /* the WAL up to here is dealt with */
@@ -59,10 +62,17 @@ translog_open(void)
 		.last = meta_get("last"),
 		.max_xid = meta_get("max_xid"),
 		.bytes = meta_get("log_bytes"),
+		.leader = meta_get("leader"),
+		.leads = meta_get("leads"),
+		.lead_began = meta_get("lead_began"),
 	};
+	if (now.leader == 0)
+		now.leader = 1;
 	for (unsigned i = 1; i <= DATABASES_MAX; i++) {
 		now.sources[i].commit_lsn = meta_get(name_of("commit_lsn", i));
 		now.sources[i].passed_lsn = meta_get(name_of("passed_lsn", i));
+		if (i > 1 && now.sources[i].passed_lsn != 0)
+			writes_set_several();
 	}
 	now.next = now.last + 1;
 	durable = now;
@@ -79,6 +89,9 @@ translog_commit(void)
 		{ "last", now.last, durable.last },
 		{ "max_xid", now.max_xid, durable.max_xid },
 		{ "log_bytes", now.bytes, durable.bytes },
+		{ "leader", now.leader, durable.leader },
+		{ "leads", now.leads, durable.leads },
+		{ "lead_began", now.lead_began, durable.lead_began },
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -123,7 +136,19 @@ translog_continues(const OpenLog *pg, const char **why)
 unsigned
 translog_leader(void)
 {
-	return 1;
+	return (unsigned)now.leader;
+}
+
+uint32_t
+translog_leads(void)
+{
+	return (uint32_t)now.leads;
+}
+
+uint64_t
+translog_led_until(unsigned instance)
+{
+	return meta_get(name_of("led_until", instance));
 }
 
 /* The instance is this Postgres from now on, and from this place in its WAL. */
@@ -131,8 +156,11 @@ static void
 start_source(const StartLife *start)
 {
 	now.sources[start->instance] = (struct source){ start->slot_lsn, start->slot_lsn };
+	if (start->instance > 1)
+		writes_set_several();
 	meta_put(name_of("system_id", start->instance), start->system_id);
 	meta_put(name_of("timeline", start->instance), start->timeline);
+	meta_put(name_of("led_until", start->instance), 0);
 	meta_put_text(name_of("database", start->instance), start->database);
 }
 
@@ -167,9 +195,14 @@ translog_start_life(const StartLife *start)
 		life = (now.life + 1) & LIFE_MAX ? (now.life + 1) & LIFE_MAX : 1;
 	mdb_drop(txn, store_dbi(TABLE_LOG), 0);
 	mdb_drop(txn, store_dbi(TABLE_SCHEMA), 0);
-	now = (struct state){ .life = life, .first = 1, .next = 1 };
+	now = (struct state){
+		.life = life, .first = 1, .next = 1, .leader = before.leader, .leads = before.leads
+	};
 	memcpy(now.sources, before.sources, sizeof now.sources);
 	meta_put("life", life);
+	for (unsigned i = 1; i <= DATABASES_MAX; i++)
+		if (translog_led_until(i) != 0)
+			meta_put(name_of("led_until", i), 0);
 	start_source(start);
 	writes_new_life();
 	for (size_t i = 0; i < start->n_migrations; i++) {
@@ -224,6 +257,22 @@ drop_tail(void)
 	mdb_cursor_close(cursor);
 	drop_migrations(txn);
 	now.next = now.last + 1;
+}
+
+void
+translog_lead(unsigned instance)
+{
+	if (store_write() == NULL)
+		return;
+	drop_tail();
+	writes_drop_parts(instance);
+	meta_put(name_of("led_until", (unsigned)now.leader), now.last);
+	now.leader = instance;
+	now.leads++;
+	now.lead_began = now.next;
+	now.max_xid = 0; /* xids of another cluster */
+	store_change();
+	log_warning("lead-taken", "instance=%u after=%" PRIu64, instance, now.last);
 }
 
 void
@@ -358,23 +407,31 @@ commit_source(unsigned instance, uint64_t lsn)
 		s->passed_lsn = lsn;
 }
 
-/* What it wrote itself goes the way of what clients write. All else comes from the leader. */
+/*
+ * What it wrote itself goes the way of what clients write. All else came from the leader; or, if it has led,
+ * from clients, and nobody has read what it made of that: the leader takes it from the log of writes, too, and
+ * may decide otherwise, so it is asked for those rows.
+ */
 static bool
 append_follower(unsigned instance, const ProtobufCBinaryData *packed, const struct head *h)
 {
-	if (h->client_lsn.len == 0 && h->only_client.len == 0) {
-		uint8_t lsn[8];
-		char *origin = xmemdup0(h->origin.bytes, h->origin.len);
+	if (h->only_client.len == 0) {
+		char origin[32];
+		struct buf lsn = { 0 };
 		ClientTransaction t = CLIENT_TRANSACTION__INIT;
 		bool ok;
 
-		be64_set(lsn, h->commit_lsn);
+		snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, instance);
+		be64_set(buf_room(&lsn, 8), h->commit_lsn);
+		buf_added(&lsn, 8);
+		buf_put(&lsn, h->client_lsn.bytes, h->client_lsn.len);
 		t.client_id = origin;
-		t.lsn = (ProtobufCBinaryData){ sizeof lsn, lsn };
+		t.lsn = (ProtobufCBinaryData){ lsn.len, buf_data(&lsn) };
 		t.timestamp = h->timestamp;
 		t.transaction = *packed;
+		t.introduce = h->client_lsn.len > 0;
 		ok = writes_append_part(&t, instance, h->part, h->last);
-		free(origin);
+		buf_clear(&lsn);
 		if (!ok)
 			return false;
 	}
@@ -385,25 +442,51 @@ append_follower(unsigned instance, const ProtobufCBinaryData *packed, const stru
 	return store_write() != NULL;
 }
 
-bool
-translog_append(unsigned instance, const ProtobufCBinaryData *packed)
+static bool
+put_leaders(const ProtobufCBinaryData *packed, const struct head *h)
 {
 	uint8_t bytes[KEY_SIZE];
 	MDB_val key = { sizeof bytes, bytes };
-	struct head h;
 	size_t size;
+
+	if (h->xid > now.max_xid)
+		now.max_xid = h->xid;
+	make_key(bytes, now.next, h->part);
+	size = h->is_migration ? put_migration(&key, packed) : put_transaction(&key, packed, h->xid);
+	now.bytes += size;
+	return size > 0;
+}
+
+/* A part of a transaction that the leader wrote while it followed. Its position once it is whole; 0: not yet,
+ * or it could not be written. */
+static uint64_t
+take_own(const ProtobufCBinaryData *packed)
+{
+	struct head h;
+
+	if (!read_head(packed, &h) || !put_leaders(packed, &h) || !h.last)
+		return 0;
+	now.last = now.next++;
+	return now.last;
+}
+
+bool
+translog_take_own(void)
+{
+	return writes_take_own((unsigned)now.leader, take_own);
+}
+
+bool
+translog_append(unsigned instance, const ProtobufCBinaryData *packed)
+{
+	struct head h;
 
 	if (!read_head(packed, &h))
 		return false;
 	if (instance != translog_leader())
 		return append_follower(instance, packed, &h);
-	if (h.xid > now.max_xid)
-		now.max_xid = h.xid;
-	make_key(bytes, now.next, h.part);
-	size = h.is_migration ? put_migration(&key, packed) : put_transaction(&key, packed, h.xid);
-	if (size == 0)
+	if (!put_leaders(packed, &h))
 		return false;
-	now.bytes += size;
 	if (!h.last)
 		return true;
 	if (h.client_lsn.len > 0 && h.origin.len > 0)
@@ -554,7 +637,7 @@ translog_meet(const SnapshotExtent *extent, bool *exact)
 		struct record_head head;
 
 		memcpy(&head, value.mv_data, sizeof head);
-		if (head.max_xid < extent->xmin)
+		if (position < durable.lead_began || head.max_xid < extent->xmin)
 			break;
 		if (!is_visible(extent, head.xid))
 			lowest_hidden = position;

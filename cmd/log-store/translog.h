@@ -21,6 +21,20 @@ bool translog_continues(const OpenLog *postgres, const char **why);
 /* The instance whose transactions the log tells. What others write goes the way of clients' writes: the
  * leader takes it in, and then it is told. */
 unsigned translog_leader(void);
+/*
+ * Another instance leads from here on, one that has everything that readers may see. What the former leader
+ * wrote beyond that comes from it as from one that follows.
+ */
+void translog_lead(unsigned instance);
+/* How often another has begun to lead. */
+uint32_t translog_leads(void);
+/* The end of what the log told while this instance led, for the last time; 0: it never did. */
+uint64_t translog_led_until(unsigned instance);
+/*
+ * What the leader wrote while it followed, and another had yet to take, goes into the log; so much of it as
+ * one turn may take. True: there is more.
+ */
+bool translog_take_own(void);
 /* Begins a new life: no transactions, this schema. */
 void translog_start_life(const StartLife *life);
 /* An instance that does not lead begins anew. */

@@ -16,16 +16,21 @@
 
 #include "log.h"
 #include "pbwire.h"
+#include "satellite.h"
 #include "store.h"
 
 /* An echo position that stands for "before what the log holds". */
 #define ECHO_LONG_AGO 1
 /* The npm client's lsn: the number of a row of its oplog, big-endian. Others' lsns may be anything. */
 #define ROWID_SIZE 4
+/* What is moved in one turn, but for one longer transaction. */
+#define TAKE_BYTES (8 * 1024 * 1024)
 
 static struct state {
 	uint64_t last, applied;
+	uint64_t echoed; /* the log has told all up to here */
 } now, durable;
+static bool several; /* Postgres */
 static uint64_t least;		     /* that the next position may be */
 static uint64_t applied_before_life; /* writes up to here do not come back in this life of the log */
 static char life[17];
@@ -46,6 +51,7 @@ writes_open(void)
 	}
 	now.last = meta_get("writes_last");
 	now.applied = meta_get("writes_applied");
+	now.echoed = meta_get("writes_echoed");
 	applied_before_life = meta_get("writes_applied_before_life");
 	durable = now;
 	clock_gettime(CLOCK_REALTIME, &clock);
@@ -82,10 +88,43 @@ writes_committed(bool ok)
 }
 
 void
+writes_set_several(void)
+{
+	several = true;
+}
+
+/* Records up to this position. */
+static void
+drop_up_to(uint64_t position)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	MDB_txn *txn = store_write();
+
+	if (txn == NULL || mdb_cursor_open(txn, store_dbi(TABLE_WRITES), &cursor) != 0)
+		return;
+	while (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) <= position)
+		mdb_cursor_del(cursor, 0);
+	mdb_cursor_close(cursor);
+}
+
+/* Their Postgres applies them in their order, so that the log tells them in it, too. */
+static void
+set_echoed(uint64_t position)
+{
+	if (!several || position <= now.echoed)
+		return;
+	drop_up_to(position);
+	now.echoed = position;
+	meta_put("writes_echoed", position);
+}
+
+void
 writes_new_life(void)
 {
 	applied_before_life = now.applied;
 	meta_put("writes_applied_before_life", applied_before_life);
+	set_echoed(now.applied);
 }
 
 /* Client ids and lsns may be longer than LMDB's keys: a 128-bit hash stands for them. */
@@ -228,6 +267,88 @@ writes_drop_parts(unsigned instance)
 	mdb_cursor_close(cursor);
 }
 
+/* Calls fn for what came from the instance in the log of writes, the oldest first, until it returns false. */
+static void
+each_of(unsigned instance, bool (*fn)(MDB_cursor *cursor, const ClientTransaction *t, void *data), void *data)
+{
+	struct arena a = { 0 };
+	MDB_cursor *cursor;
+	MDB_val key, value, message;
+	struct record_head head;
+	char origin[32];
+	bool more = true;
+
+	if (mdb_cursor_open(store_latest(), store_dbi(TABLE_WRITES), &cursor) != 0)
+		return;
+	snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, instance);
+	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0 && more;
+	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		const ClientTransaction *t = NULL;
+
+		arena_reset(&a);
+		if (record_open(&value, &head, &message))
+			t = client_transaction__unpack(arena_pb(&a), message.mv_size, message.mv_data);
+		if (t != NULL && strcmp(t->client_id, origin) == 0)
+			more = fn(cursor, t, data);
+	}
+	mdb_cursor_close(cursor);
+	arena_clear(&a);
+}
+
+struct taking {
+	uint64_t (*put)(const ProtobufCBinaryData *transaction);
+	size_t taken; /* bytes */
+	bool more;
+};
+
+static bool
+take(MDB_cursor *cursor, const ClientTransaction *t, void *data)
+{
+	struct taking *taking = data;
+	XXH128_canonical_t hash;
+	MDB_val key = hash_key(&hash, t->client_id, &t->lsn);
+	uint64_t position;
+
+	if (t->introduce)
+		return true;
+	position = taking->put(&t->transaction);
+	taking->taken += t->transaction.len;
+	if (position != 0)
+		put_accepted(&key, t->position, position);
+	mdb_cursor_del(cursor, 0);
+	taking->more = position != 0 && taking->taken > TAKE_BYTES;
+	return !taking->more;
+}
+
+bool
+writes_take_own(unsigned instance, uint64_t (*put)(const ProtobufCBinaryData *transaction))
+{
+	struct taking taking = { put, 0, false };
+
+	if (store_write() != NULL)
+		each_of(instance, take, &taking);
+	return taking.more;
+}
+
+static bool
+is_wish(MDB_cursor *cursor, const ClientTransaction *t, void *data)
+{
+	bool *found = data;
+
+	(void)cursor;
+	*found |= t->introduce && t->transaction.len == 0;
+	return !*found;
+}
+
+bool
+writes_wishes_all(unsigned instance)
+{
+	bool found = false;
+
+	each_of(instance, is_wish, &found);
+	return found;
+}
+
 bool
 writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *duplicate, uint64_t *echo)
 {
@@ -254,8 +375,12 @@ writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t po
 	MDB_val key = hash_key(&hash, client_id, lsn), value;
 
 	if (store_write() != NULL && mdb_get(store_latest(), store_dbi(TABLE_ACCEPTED), &key, &value) == 0 &&
-	    value.mv_size == 16)
-		put_accepted(&key, be64_get(value.mv_data), position);
+	    value.mv_size == 16) {
+		uint64_t write = be64_get(value.mv_data);
+
+		put_accepted(&key, write, position);
+		set_echoed(write);
+	}
 }
 
 void
@@ -271,16 +396,10 @@ writes_forget(const char *client_id, const ProtobufCBinaryData *lsn)
 void
 writes_set_applied(uint64_t position)
 {
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	MDB_txn *txn;
-
-	if (position <= now.applied || (txn = store_write()) == NULL ||
-	    mdb_cursor_open(txn, store_dbi(TABLE_WRITES), &cursor) != 0)
+	if (position <= now.applied || store_write() == NULL)
 		return;
-	while (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) <= position)
-		mdb_cursor_del(cursor, 0);
-	mdb_cursor_close(cursor);
+	if (!several)
+		drop_up_to(position);
 	now.applied = position;
 	meta_put("writes_applied", position);
 }

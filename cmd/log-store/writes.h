@@ -16,7 +16,7 @@ void writes_open(void);
 /* The name of the log of writes in Postgres' record of progress. */
 const char *writes_life(void);
 uint64_t writes_last(void);    /* durable */
-uint64_t writes_pending(void); /* how many Postgres has not committed */
+uint64_t writes_pending(void); /* how many are still to be done */
 
 /*
  * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log
@@ -29,11 +29,22 @@ bool writes_append(
 bool writes_append_part(ClientTransaction *transaction, unsigned instance, uint32_t part, bool last);
 /* The parts of an unfinished one. */
 void writes_drop_parts(unsigned instance);
+/*
+ * Takes what the instance wrote, and no leader has taken, out of the log of writes, the oldest first: put()
+ * puts each part into the log from Postgres, and returns the position of the last one. As much as one turn
+ * may take; true: there is more.
+ */
+bool writes_take_own(unsigned instance, uint64_t (*put)(const ProtobufCBinaryData *transaction));
+/* The instance has asked to be told of all tables and rows, and the log has not told them yet. */
+bool writes_wishes_all(unsigned instance);
+/* There are several Postgres: what one has applied stays until the log has told it, in case that another has
+ * to. */
+void writes_set_several(void);
 /* The transaction came back from Postgres at this position of the log. */
 void writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position);
 /* The transaction is no longer in the log. */
 void writes_forget(const char *client_id, const ProtobufCBinaryData *lsn);
-/* Postgres has committed everything up to here; the records may go. */
+/* Postgres has committed everything up to here: the records may go, unless there are several. */
 void writes_set_applied(uint64_t position);
 /* The log from Postgres begins anew: what is applied by now will not come back in it. */
 void writes_new_life(void);

@@ -7,6 +7,7 @@
 
 #include "definition.h"
 #include "log.h"
+#include "service.h"
 #include "sqlite_ddl.h"
 #include "xalloc.h"
 
@@ -384,6 +385,7 @@ catalog_migration(struct arena *a, const char *version)
 		}
 	}
 	m->version = arena_strdup(a, version);
+	m->instance = service_instance();
 	m->ops = arena_alloc(a, n * sizeof *m->ops);
 	m->tables = arena_alloc(a, n * sizeof *m->tables);
 	for (const struct table_def *d = first; d != end; d = d->next) {

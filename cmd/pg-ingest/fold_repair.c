@@ -84,18 +84,17 @@ fold_section_for(const char *client)
 static bool
 add_row(const json_t *message)
 {
+	/* NULL: it is for all. */
 	const char *client = json_string_value(json_object_get(message, "client"));
 	const json_t *row = json_object_get(message, "row");
 	const struct relation *rel =
 	    catalog_relation((uint32_t)json_integer_value(json_object_get(message, "relation")));
 	struct change *c;
 
-	if (client == NULL)
-		return false;
 	if (rel == NULL || rel->def == NULL)
 		return true;
-	c = fold_add_change(
-	    fold_section_for(client), row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
+	c = fold_add_change(client != NULL ? fold_section_for(client) : fold.last,
+	    row != NULL ? CHANGE_KIND__INSERT : CHANGE_KIND__DELETE, rel->def);
 	c->forced = true;
 	c->row = arena_zalloc(&fold.arena, sizeof *c->row);
 	c->row->last = c;

@@ -8,7 +8,7 @@
 
 #include "catalog.h"
 #include "pipeline.pb-c.h"
-#include "satellite.pb-c.h"
+#include "satellite.h"
 
 static void
 print_head(const Transaction *t, const char *kind)
@@ -32,7 +32,7 @@ row_json(const SatOpRow *row)
 	json_t *list = json_array();
 
 	for (size_t i = 0; row != NULL && i < row->n_values; i++) {
-		bool null = row->nulls_bitmask.data[i / 8] & (0x80 >> i % 8);
+		bool null = sat_is_null(row, i);
 
 		json_array_append_new(list,
 		    null ? json_null() : json_stringn((const char *)row->values[i].data, row->values[i].len));

@@ -21,7 +21,7 @@ struct sink_hooks {
 
 void sink_open(const struct sink_hooks *hooks, bool to_stdout);
 bool sink_is_up(void);
-/* OpenLog and StartLife. */
+/* OpenLog, CloseLog and StartLife. */
 void sink_ask(Frame__BodyCase body_case, const void *message);
 
 /* A packed Transaction, or a part of one. */

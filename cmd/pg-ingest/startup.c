@@ -82,6 +82,8 @@ begin_anew(void)
 {
 	stream_stop();
 	ev_timer_stop(loop(), &slow);
+	if (!temporary && sink_is_up())
+		sink_ask(FRAME__BODY_CLOSE_LOG, &(CloseLog)CLOSE_LOG__INIT);
 	wants_log = asked_log = new_life = false;
 	looks = 0;
 	try_later(pause_next);

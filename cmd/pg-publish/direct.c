@@ -230,11 +230,11 @@ ask_progress(void)
 	send_off(
 	    PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
 		params, NULL, NULL, 0) == 1 &&
-	    (!several || (PQsendQueryParams(conn,
-			      "SELECT set_config('session_replication_role', $1, false)"
-			      " WHERE current_setting('session_replication_role') <> $1",
-			      1, NULL, role, NULL, NULL, 0) == 1 &&
-			     PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1)) &&
+	    (!several || PQsendQueryParams(conn,
+			     "SELECT set_config('session_replication_role', $1, false)"
+			     " WHERE current_setting('session_replication_role') <> $1",
+			     1, NULL, role, NULL, NULL, 0) == 1) &&
+	    PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
 	    PQpipelineSync(conn) == 1);
 }
 
@@ -257,13 +257,22 @@ introduce(void)
 	    PQpipelineSync(conn) == 1);
 }
 
+static const struct progress *
+progress(void)
+{
+	static struct progress p;
+
+	p = (struct progress){ writes_life(), applied };
+	return &p;
+}
+
 static void
 on_wish_stored(void)
 {
 	if (state != STATE_WISHING)
 		return;
 	state = STATE_REFUSING;
-	send_off(group_send_refusal(conn, writes_life(), &page[page_at], page[page_at].told->part == 0, true,
+	send_off(group_send_refusal(conn, progress(), &page[page_at], page[page_at].told->part == 0, true,
 	    refused_as, refused_for));
 }
 
@@ -291,7 +300,7 @@ send_refusal(void)
 		return;
 	}
 	state = STATE_REFUSING;
-	send_off(group_send_refusal(conn, writes_life(), w, first, false, refused_as, refused_for));
+	send_off(group_send_refusal(conn, progress(), w, first, false, refused_as, refused_for));
 }
 
 static void
@@ -321,7 +330,10 @@ is_apart(const struct write *w)
 static bool
 has_to_look(const struct write *w)
 {
-	return w->told != NULL && !brings_tables(w) && looked_for != w->position && !merge_is_known(w->told);
+	if (brings_tables(w) || looked_for == w->position)
+		return false;
+	return w->told != NULL ? !tables_are_known(w->told->tables, w->told->n_tables)
+			       : !tables_are_known(w->client->tables, w->client->n_tables);
 }
 
 /* How many of the page go out together. */
@@ -334,13 +346,15 @@ next_group(void)
 		const struct write *w = &page[page_at + n];
 		bool begins = n == 0 ? !unfinished : page[page_at + n - 1].last;
 
-		/* What was found faulty at the door ends a group, and is set aside when it is the first. */
+		if (begins && has_to_look(w))
+			break;
+		if (w->told == NULL)
+			tables_localize(w->client);
+		/* What was found faulty ends a group, and is set aside when it is the first. */
 		if (n > 0 && begins && (one_by_one || brought || w->client->sqlstate[0] != '\0'))
 			break;
 		if (is_apart(w))
 			return n > 0 ? n : 1;
-		if (begins && has_to_look(w))
-			break;
 	}
 	return n;
 }
@@ -348,19 +362,18 @@ next_group(void)
 static void
 send_group(void)
 {
-	size_t n;
+	size_t n = next_group();
 
-	if (!unfinished && page[page_at].client->sqlstate[0] != '\0')
-		refuse_next(page[page_at].client->sqlstate, page[page_at].client->fault);
-	if (refused) {
-		send_refusal();
-		return;
-	}
-	n = next_group();
 	if (n == 0) {
 		looked_for = page[page_at].position;
 		opened = false;
 		ask_progress();
+		return;
+	}
+	if (!unfinished && page[page_at].client->sqlstate[0] != '\0')
+		refuse_next(page[page_at].client->sqlstate, page[page_at].client->fault);
+	if (refused) {
+		send_refusal();
 		return;
 	}
 	state = STATE_APPLYING;
@@ -372,7 +385,7 @@ send_group(void)
 		return;
 	}
 	unfinished = !page[page_at + n - 1].last;
-	send_off(group_send(conn, writes_life(), page + page_at, group_n, !unfinished, writes_follows()));
+	send_off(group_send(conn, progress(), page + page_at, group_n, !unfinished, writes_follows()));
 }
 
 /* The tables that it brought are known: its rows follow. */
@@ -381,7 +394,7 @@ tables_known(void)
 {
 	looking = false;
 	unfinished = !page[page_at].last;
-	send_off(group_send_rest(conn, writes_life(), &page[page_at], !unfinished, writes_follows()));
+	send_off(group_send_rest(conn, progress(), &page[page_at], !unfinished, writes_follows()));
 }
 
 /* A part has gone out; the next one is fetched once Postgres has taken it. */
@@ -464,6 +477,10 @@ group_failed(void)
 		again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
 		return;
 	}
+	if (strcmp(sqlstate, "LE003") == 0) {
+		opened = false; /* a predecessor's transaction has committed after all */
+		return;
+	}
 	if (strcmp(sqlstate, "LE002") == 0)
 		return; /* not all rows were new: again, row by row */
 	if (!one_by_one) {
@@ -491,6 +508,10 @@ static void
 progress_known(void)
 {
 	again_wait = AGAIN;
+	if (writes_follows() && applied < writes_log_since()) {
+		applied = writes_log_since();
+		is_new = false;
+	}
 	if (writes_follows() && is_new) {
 		state = STATE_INTRODUCED;
 		applied = writes_log_last();

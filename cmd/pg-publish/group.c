@@ -18,9 +18,7 @@
 #define SQL_INTRODUCE "SELECT electric.introduce($1)"
 #define SQL_ROLE      "SELECT set_config('session_replication_role', $1, true)"
 #define SQL_MARK      "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
-#define SQL_PROGRESS                                                                                         \
-	"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "                         \
-	"ON CONFLICT (id) DO UPDATE SET position = excluded.position"
+#define SQL_PROGRESS  "SELECT electric.advance($1, $2, $3)"
 #define SQL_REPAIR "SELECT electric.repair($1, $2, $3, $4)"
 #define SQL_REJECTED                                                                                         \
 	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations, "     \
@@ -199,14 +197,15 @@ send_transaction(PGconn *conn, const ClientTransaction *t)
 }
 
 static bool
-send_progress(PGconn *conn, const char *life, uint64_t position)
+send_progress(PGconn *conn, const struct progress *progress, uint64_t position)
 {
-	char text[24];
-	const char *params[] = { life, text };
+	char was[24], now[24];
+	const char *params[] = { progress->life, was, now };
 
-	snprintf(text, sizeof text, "%" PRIu64, position);
+	snprintf(was, sizeof was, "%" PRIu64, progress->was);
+	snprintf(now, sizeof now, "%" PRIu64, position);
 	role_is_replica = false; /* it was for the transaction that ends here */
-	return PQsendQueryParams(conn, SQL_PROGRESS, 2, NULL, params, NULL, NULL, 0) == 1 &&
+	return PQsendQueryParams(conn, SQL_PROGRESS, 3, NULL, params, NULL, NULL, 0) == 1 &&
 	       PQpipelineSync(conn) == 1;
 }
 
@@ -242,14 +241,20 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	return merge_send(conn, w->told, follows, known) && (!w->last || merge_send_checks(conn));
 }
 
-/* Of another Postgres: to be told of some rows again, or of all that there is. */
+/*
+ * Of another Postgres: to be told of some rows again, or of all that there is. One of its own, from before it
+ * led, about rows that it could not take: all others are told that it has not got them.
+ */
 static bool
 send_wish(PGconn *conn, const struct write *w)
 {
 	const char *params[] = { w->client->client_id };
+	bool own = strcmp(w->client->client_id, literal_own_origin()) == 0;
 
 	if (!send_mark(conn, w->client))
 		return false;
+	if (own)
+		return w->told == NULL || merge_send_repair(conn, w->told, NULL);
 	return w->told != NULL ? merge_send_repair(conn, w->told, w->client->client_id)
 			       : PQsendQueryParams(conn, SQL_INTRODUCE, 1, NULL, params, NULL, NULL, 0) == 1;
 }
@@ -272,16 +277,16 @@ group_send_tables(PGconn *conn, const struct write *w, bool follows)
 }
 
 bool
-group_send_rest(PGconn *conn, const char *life, const struct write *w, bool done, bool follows)
+group_send_rest(PGconn *conn, const struct progress *progress, const struct write *w, bool done, bool follows)
 {
 	return (!merge_concerns(w->told, literal_own_origin()) || send_rows(conn, w, follows)) &&
-	       (!done || send_progress(conn, life, w->position));
+	       (!done || send_progress(conn, progress, w->position));
 }
 
 // ---- a group
 
 bool
-group_send(PGconn *conn, const char *life, const struct write *writes, size_t n, bool done, bool follows)
+group_send(PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done, bool follows)
 {
 	if (prepare_anew) {
 		if (PQsendQueryParams(conn, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 0) != 1)
@@ -302,7 +307,7 @@ group_send(PGconn *conn, const char *life, const struct write *writes, size_t n,
 			return false;
 		}
 	}
-	return send_run(conn) && (!done || send_progress(conn, life, writes[n - 1].position));
+	return send_run(conn) && (!done || send_progress(conn, progress, writes[n - 1].position));
 }
 
 /* What the author has on its rows is not what Postgres has: each row is sent to it again. */
@@ -342,7 +347,7 @@ send_record(PGconn *conn, const ClientTransaction *t, const char *sqlstate, cons
 }
 
 bool
-group_send_refusal(PGconn *conn, const char *life, const struct write *w, bool first, bool follows,
+group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *w, bool first, bool follows,
     const char *sqlstate, const char *message)
 {
 	const ClientTransaction *t = w->client;
@@ -358,5 +363,5 @@ group_send_refusal(PGconn *conn, const char *life, const struct write *w, bool f
 	for (size_t i = 0; i < t->n_ops; i++)
 		if (!send_repair(conn, t, t->ops[i]))
 			return false;
-	return !w->last || send_progress(conn, life, w->position);
+	return !w->last || send_progress(conn, progress, w->position);
 }

@@ -10,6 +10,12 @@
 
 #include "writes.h"
 
+/* What Postgres is to write down: how far it has come in which log. */
+struct progress {
+	const char *life;
+	uint64_t was; /* before this group */
+};
+
 /* Forgets what was prepared: the connection is a new one. */
 void group_new_connection(void);
 /* A pipeline ended in an error: what it was to prepare may be missing. */
@@ -21,17 +27,17 @@ void group_succeeded(void);
  * parts will come. `follows`: they are the leader's. False: the connection is unusable.
  */
 bool group_send(
-    PGconn *conn, const char *life, const struct write *writes, size_t n, bool done, bool follows);
+    PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done, bool follows);
 /* Queues the tables that a part of another Postgres' transaction brings, asks for all tables as they are then
  * (TABLES_QUERY), and for an answer at once. */
 bool group_send_tables(PGconn *conn, const struct write *part, bool follows);
 /* The rest of that part. */
-bool group_send_rest(PGconn *conn, const char *life, const struct write *part, bool done, bool follows);
+bool group_send_rest(PGconn *conn, const struct progress *progress, const struct write *part, bool done, bool follows);
 /*
  * Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, what brings its
  * author back to what is here, and the progress; or so much of that as this part of it needs.
  */
-bool group_send_refusal(PGconn *conn, const char *life, const struct write *write, bool first, bool follows,
+bool group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *write, bool first, bool follows,
     const char *sqlstate, const char *message);
 
 #endif

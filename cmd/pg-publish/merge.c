@@ -7,7 +7,7 @@
 
 #include "arena.h"
 #include "literal.h"
-#include "satellite.pb-c.h"
+#include "satellite.h"
 #include "tables.h"
 #include "xalloc.h"
 
@@ -55,21 +55,6 @@ described(const Transaction *t, uint32_t relation)
 	return NULL;
 }
 
-bool
-merge_is_known(const Transaction *told)
-{
-	for (size_t i = 0; i < told->n_tables; i++) {
-		const struct table *t = tables_find(told->tables[i]);
-
-		if (t == NULL)
-			return false;
-		for (size_t k = 0; t->apart == NULL && k < told->tables[i]->n_columns; k++)
-			if (tables_column(t, told->tables[i]->columns[k]->name) == 0)
-				return false;
-	}
-	return true;
-}
-
 // ---- one row
 
 /* A change as it is here: the table, and the values by its attribute numbers. */
@@ -78,12 +63,6 @@ struct row {
 	const Table *described;
 	ClientOp op; /* kind, values */
 };
-
-static bool
-is_null(const SatOpRow *row, size_t i)
-{
-	return i / 8 < row->nulls_bitmask.len && (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8) != 0;
-}
 
 static const SatOpRow *
 row_of(const Change *c)
@@ -129,7 +108,7 @@ read_row(const Transaction *t, const Change *c, const char *apart_from, struct r
 		value__init(&values[i]);
 		values[i].num = num;
 		values[i].text = row->values[i];
-		values[i].null = is_null(row, i);
+		values[i].null = sat_is_null(row, i);
 		out->op.values[out->op.n_values++] = &values[i];
 	}
 	return true;

@@ -17,8 +17,6 @@ bool merge_concerns(const Transaction *told, const char *own_origin);
 bool merge_brings_tables(const Transaction *told);
 /* Queues them. */
 bool merge_send_tables(PGconn *conn, const Transaction *told);
-/* Are its tables and columns here? One that is apart need not be. */
-bool merge_is_known(const Transaction *told);
 
 /*
  * Queues its rows. `follows`: it is the leader that tells; values that nobody has written since both
@@ -30,7 +28,7 @@ bool merge_send(PGconn *conn, const Transaction *told, bool follows, bool one_by
 bool merge_send_checks(PGconn *conn);
 /* Forgets what was sent: it was not taken. */
 void merge_forget_checks(void);
-/* Queues, for this instance, how the rows that the transaction has written are here. */
+/* Queues, for this instance (NULL: for all), how the rows that the transaction has written are here. */
 bool merge_send_repair(PGconn *conn, const Transaction *told, const char *instance);
 
 #endif

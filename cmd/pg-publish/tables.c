@@ -78,6 +78,67 @@ tables_find(const Table *described)
 	return NULL;
 }
 
+bool
+tables_are_known(Table *const *described, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct table *t = tables_find(described[i]);
+
+		if (t == NULL)
+			return false;
+		for (size_t k = 0; t->apart == NULL && k < described[i]->n_columns; k++)
+			if (tables_column(t, described[i]->columns[k]->name) == 0)
+				return false;
+	}
+	return true;
+}
+
+static const char *
+column_name(const Table *described, uint32_t num)
+{
+	for (size_t i = 0; i < described->n_columns; i++)
+		if (described->columns[i]->num == num)
+			return described->columns[i]->name;
+	return "";
+}
+
+/* A column that is not here is left out: its Postgres is on its way to have it. */
+static void
+localize_op(ClientOp *op, const Table *described, const struct table *t)
+{
+	size_t n = 0;
+
+	op->relation = t->oid;
+	for (size_t i = 0; i < op->n_values; i++) {
+		Value *v = op->values[i];
+
+		v->num = tables_column(t, column_name(described, v->num));
+		if (v->num != 0)
+			op->values[n++] = v;
+	}
+	op->n_values = n;
+}
+
+void
+tables_localize(ClientTransaction *t)
+{
+	for (size_t i = 0; i < t->n_ops && t->n_tables > 0; i++) {
+		size_t k = 0;
+		const struct table *here;
+
+		while (k + 1 < t->n_tables && t->tables[k]->relation != t->ops[i]->relation)
+			k++;
+		here = tables_find(t->tables[k]);
+		if (here != NULL && here->exists) {
+			localize_op(t->ops[i], t->tables[k], here);
+		} else if (t->sqlstate[0] == '\0') {
+			t->sqlstate = (char *)(uintptr_t) "42P01";
+			t->fault = (char *)(uintptr_t) "the table is not electrified in this Postgres";
+		}
+	}
+	t->n_tables = 0; /* it is done */
+}
+
 uint32_t
 tables_column(const struct table *t, const char *name)
 {

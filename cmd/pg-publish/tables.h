@@ -31,6 +31,13 @@ struct table {
 
 /* NULL: there is none. */
 const struct table *tables_find(const Table *described);
+/* Are all of them here, with all columns? Of one that is apart, these need not be. */
+bool tables_are_known(Table *const *described, size_t n);
+/*
+ * The operations of a client's transaction, which are told in the numbers of its tables as clients know them,
+ * in the numbers of here. What cannot be told so becomes the transaction's fault.
+ */
+void tables_localize(ClientTransaction *t);
 /* The attribute number of the column; 0: there is none. */
 uint32_t tables_column(const struct table *table, const char *name);
 /* Do no rows travel between it and the table of that name in the other instance (NULL: in any other)? */

@@ -24,7 +24,7 @@ static const struct writes_hooks *hooks;
 static struct peer *log_peer;
 static char life[64];
 static bool follows;
-static uint64_t log_life, log_last;
+static uint64_t log_life, log_last, log_since;
 static bool wanted; /* a page after this position: */
 static uint64_t wanted_after;
 static uint32_t wanted_part, wanted_id;
@@ -110,6 +110,7 @@ on_opened(struct peer *peer, const Frame *f)
 	follows = opened->follows;
 	log_life = opened->log_life;
 	log_last = opened->log_last;
+	log_since = opened->log_since;
 	if (strcmp(life, name) != 0) {
 		snprintf(life, sizeof life, "%s", name);
 		wanted = false;
@@ -240,6 +241,12 @@ writes_log_last(void)
 	return log_last;
 }
 
+uint64_t
+writes_log_since(void)
+{
+	return log_since;
+}
+
 void
 writes_read(uint64_t after, uint32_t part)
 {
@@ -256,9 +263,8 @@ writes_applied(uint64_t position)
 {
 	WritesApplied done = WRITES_APPLIED__INIT;
 
-	if (follows)
-		return;
 	done.position = position;
+	done.log_life = follows ? log_life : 0;
 	peer_send(log_peer, FRAME__BODY_WRITES_APPLIED, &done);
 }
 

@@ -11,8 +11,7 @@
 /* What is to be applied: a client's transaction, or one of another Postgres, which may come in parts. */
 struct write {
 	uint64_t position;
-	const ClientTransaction
-	    *client;		 /* its ops; of another Postgres: its name and number there, and wishes */
+	ClientTransaction *client; /* its ops; of another Postgres: its name and number there, and wishes */
 	const Transaction *told; /* by another Postgres; NULL: it is a client's */
 	bool last;		 /* of its parts */
 };
@@ -35,6 +34,8 @@ const char *writes_life(void);
 bool writes_follows(void);
 /* The leader's log up to here holds nothing that was not there when log-store was reached. */
 uint64_t writes_log_last(void);
+/* Up to here this Postgres told it itself, when it led; 0: it did not. */
+uint64_t writes_log_since(void);
 /* Asks for what comes after this position, from this part of the next. Answered when there is any; a later
  * call overtakes an earlier one. */
 void writes_read(uint64_t after, uint32_t part);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway.h"
 #include "log.h"
 #include "replicate.h"
 #include "schema.h"
@@ -24,7 +25,7 @@
 /* A relation that the client announced: its columns in the client's order. */
 struct client_relation {
 	uint32_t id;
-	uint32_t relation; /* Postgres' oid; 0: there is no such table */
+	const Table *table; /* as it was then; NULL: there is none */
 	size_t n;
 	const Column **columns; /* NULL: the table has no such column, or Postgres computes it */
 };
@@ -96,7 +97,7 @@ accept_relation(struct client *c, const SatRelation *r)
 	}
 	free(known->columns);
 	known->id = r->relation_id;
-	known->relation = t != NULL ? t->def->relation : 0;
+	known->table = t != NULL ? t->def : NULL;
 	known->n = r->n_columns;
 	known->columns = xcalloc(r->n_columns, sizeof *known->columns);
 	for (size_t i = 0; t != NULL && i < r->n_columns; i++) {
@@ -109,16 +110,10 @@ accept_relation(struct client *c, const SatRelation *r)
 // ---- operations
 
 static bool
-is_null(const SatOpRow *row, size_t i)
-{
-	return i / 8 < row->nulls_bitmask.len && (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8) != 0;
-}
-
-static bool
 same_value(const SatOpRow *a, const SatOpRow *b, size_t i)
 {
-	if (is_null(a, i) || is_null(b, i))
-		return is_null(a, i) && is_null(b, i);
+	if (sat_is_null(a, i) || sat_is_null(b, i))
+		return sat_is_null(a, i) && sat_is_null(b, i);
 	return a->values[i].len == b->values[i].len &&
 	       memcmp(a->values[i].data, b->values[i].data, a->values[i].len) == 0;
 }
@@ -173,6 +168,25 @@ check_value(struct open_write *w, const Column *column, const Value *v)
 			(const char *)v->text.data));
 }
 
+/* Where there are several Postgres, its operations say what the table and its columns are called. */
+static void
+describe(struct open_write *w, const Table *table)
+{
+	ClientTransaction *t = &w->transaction;
+	Table **tables;
+
+	if (gateway_databases() == 1 && !schema_is_mixed())
+		return;
+	for (size_t i = 0; i < t->n_tables; i++)
+		if (t->tables[i]->relation == table->relation)
+			return;
+	tables = arena_alloc(&w->memory, (t->n_tables + 1) * sizeof *tables);
+	if (t->n_tables > 0)
+		memcpy(tables, t->tables, t->n_tables * sizeof *tables);
+	tables[t->n_tables++] = (Table *)(uintptr_t)table;
+	t->tables = tables;
+}
+
 static void
 add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *row, const SatOpRow *old,
     char **tags, size_t n_tags)
@@ -188,7 +202,7 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 		refuse(c, "an operation outside a transaction");
 		return;
 	}
-	if (r == NULL || r->relation == 0) {
+	if (r == NULL || r->table == NULL) {
 		refuse(c, "an operation on an unknown relation");
 		return;
 	}
@@ -210,22 +224,23 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 	op = arena_alloc(&w->memory, sizeof *op);
 	client_op__init(op);
 	op->kind = kind;
-	op->relation = r->relation;
+	op->relation = r->table->relation;
+	describe(w, r->table);
 	op->values = arena_alloc(&w->memory, r->n * sizeof *op->values);
 	for (size_t i = 0; i < r->n; i++)
-		if (!is_null(values, i) && !value_is_text(values->values[i].data, values->values[i].len)) {
+		if (!sat_is_null(values, i) && !value_is_text(values->values[i].data, values->values[i].len)) {
 			refuse(c, "a value that is not UTF-8 text");
 			return;
 		}
 	for (size_t i = 0; i < r->n; i++) {
 		Value *v;
 
-		if (r->columns[i] == NULL || (is_compensation && is_null(values, i)))
+		if (r->columns[i] == NULL || (is_compensation && sat_is_null(values, i)))
 			continue;
 		v = arena_alloc(&w->memory, sizeof *v);
 		value__init(v);
 		v->num = r->columns[i]->num;
-		v->null = is_null(values, i);
+		v->null = sat_is_null(values, i);
 		v->text.len = values->values[i].len;
 		v->text.data = arena_dup(&w->memory, values->values[i].data, values->values[i].len);
 		v->claimed = claims(kind, row, old, i);

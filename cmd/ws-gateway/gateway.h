@@ -7,6 +7,8 @@
 char *gateway_instance_id(void);
 /* Bytes that may wait for one client's socket before the stream to it stands. */
 uint64_t gateway_client_buffer(void);
+/* How many Postgres there are. */
+unsigned gateway_databases(void);
 /* The listening socket. */
 int gateway_port(void);
 

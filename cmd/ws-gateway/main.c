@@ -34,6 +34,8 @@ static unsigned port;
 static uint64_t client_buffer, cache_bytes;
 static int listening_socket = -1;
 
+static unsigned databases;
+
 static const struct option_def options[] = {
 	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0,
 	    0 },
@@ -59,6 +61,7 @@ static const struct option_def options[] = {
 	    "to authenticate after that", 0, 0 },
 	{ "stall-time", "WS_GATEWAY_STALL_TIME", OPT_SECONDS, &conn_limits.stall_time, "60",
 	    "until a client that does not read is disconnected", 0, 0 },
+	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
 	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0,
 	    0 },
 	{ 0 },
@@ -68,6 +71,12 @@ char *
 gateway_instance_id(void)
 {
 	return instance_id;
+}
+
+unsigned
+gateway_databases(void)
+{
+	return databases;
 }
 
 uint64_t

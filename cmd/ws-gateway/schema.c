@@ -12,6 +12,7 @@
 
 struct table {
 	uint32_t relation;
+	uint32_t instance; /* which Postgres gave it that number */
 	struct table_version *latest;
 };
 
@@ -19,6 +20,7 @@ static struct arena memory; /* of the definitions */
 static struct migration *migrations;
 static struct table *tables;
 static size_t n_migrations, n_tables;
+static bool mixed; /* more than one Postgres tells of it */
 
 static struct chunk *
 encode_relation(const Table *t)
@@ -56,16 +58,50 @@ table_of(uint32_t relation)
 	return NULL;
 }
 
-static void
-add_table(const Table *def, uint64_t position)
+/* The table of that name that was not removed; NULL: there is none. */
+static struct table *
+live_table(const Table *def)
 {
-	struct table *t = table_of(def->relation);
-	struct table_version *v = xcalloc(1, sizeof *v);
+	for (size_t i = n_tables; i > 0; i--) {
+		const Table *known = tables[i - 1].latest->def;
 
+		if (known->n_columns > 0 && strcmp(known->name, def->name) == 0 &&
+		    strcmp(known->schema, def->schema) == 0)
+			return &tables[i - 1];
+	}
+	return NULL;
+}
+
+/* What one Postgres numbers, another may have numbered before, or may have given that number to another
+ * table. */
+static uint32_t
+number_of(const Table *def, uint32_t instance)
+{
+	const struct table *named = live_table(def), *numbered = table_of(def->relation);
+	uint32_t highest = 0;
+
+	if (named != NULL && named->instance != instance)
+		return named->relation;
+	if (numbered == NULL || numbered->instance == instance)
+		return def->relation;
+	for (size_t i = 0; i < n_tables; i++)
+		if (tables[i].relation > highest)
+			highest = tables[i].relation;
+	return highest + 1;
+}
+
+static void
+add_table(Table *def, uint64_t position, uint32_t instance)
+{
+	struct table_version *v = xcalloc(1, sizeof *v);
+	struct table *t;
+
+	def->relation = number_of(def, instance);
+	t = table_of(def->relation);
 	if (t == NULL) {
 		tables = xrealloc(tables, (n_tables + 1) * sizeof *tables);
 		t = &tables[n_tables++];
-		*t = (struct table){ .relation = def->relation };
+		*t = (struct table){ .relation = def->relation, .instance = instance };
 	}
 	v->older = t->latest;
 	v->position = position;
@@ -93,6 +129,7 @@ schema_clear(void)
 	tables = NULL;
 	migrations = NULL;
 	n_tables = n_migrations = 0;
+	mixed = false;
 	arena_clear(&memory);
 }
 
@@ -116,8 +153,28 @@ schema_add(const Migration *migration)
 	free(packed);
 	migrations = xrealloc(migrations, (n_migrations + 1) * sizeof *migrations);
 	migrations[n_migrations++].def = copy;
+	/* The log of before did not say which Postgres it was: it was the first. */
+	if (copy->instance == 0)
+		copy->instance = 1;
+	mixed |= n_migrations > 1 && migrations[n_migrations - 2].def->instance != copy->instance;
 	for (size_t i = 0; i < copy->n_tables; i++)
-		add_table(copy->tables[i], copy->position);
+		add_table(copy->tables[i], copy->position, copy->instance);
+}
+
+Migration *
+schema_own(Migration *told, uint64_t position)
+{
+	for (size_t i = n_migrations; i > 0 && migrations[i - 1].def->position >= position; i--)
+		if (migrations[i - 1].def->position == position &&
+		    strcmp(migrations[i - 1].def->version, told->version) == 0)
+			return migrations[i - 1].def;
+	return told;
+}
+
+bool
+schema_is_mixed(void)
+{
+	return mixed;
 }
 
 const struct migration *
@@ -136,15 +193,36 @@ schema_version_index(const char *version)
 	return -1;
 }
 
-const struct table_version *
-schema_table_at(uint32_t relation, uint64_t position)
+static const struct table_version *
+version_at(const struct table *t, uint64_t position)
 {
-	const struct table *t = table_of(relation);
-	const struct table_version *v = t != NULL ? t->latest : NULL;
+	const struct table_version *v = t->latest;
 
 	while (v != NULL && v->position > position)
 		v = v->older;
 	return v;
+}
+
+const struct table_version *
+schema_table_at(uint32_t relation, uint64_t position)
+{
+	const struct table *t = table_of(relation);
+
+	return t != NULL ? version_at(t, position) : NULL;
+}
+
+const struct table_version *
+schema_named_at(const char *schema, const char *name, uint64_t position)
+{
+	for (size_t i = n_tables; i > 0; i--) {
+		const Table *def = tables[i - 1].latest->def;
+		const struct table_version *v;
+
+		if (strcmp(def->name, name) == 0 && strcmp(def->schema, schema) == 0 &&
+		    (v = version_at(&tables[i - 1], position)) != NULL && v->def->n_columns > 0)
+			return v;
+	}
+	return NULL;
 }
 
 const struct table_version *

@@ -20,12 +20,19 @@ struct table_version {
 };
 
 struct migration {
-	const Migration *def;
+	Migration *def;
 };
 
 void schema_clear(void);
-/* Adds a copy. A migration that is there already (same position and version) is ignored. */
+/*
+ * Adds a copy. A migration that is there already (same position and version) is ignored. A table keeps the
+ * number that it was first told with, whichever Postgres tells of it later.
+ */
 void schema_add(const Migration *migration);
+/* The copy of what the log has at this position, with these numbers; the same when there is none. */
+Migration *schema_own(Migration *told, uint64_t position);
+/* Several Postgres have made tables: their numbers mean something to none of them. */
+bool schema_is_mixed(void);
 
 /* All migrations in order. */
 const struct migration *schema_migrations(size_t *n);
@@ -35,6 +42,8 @@ long schema_version_index(const char *version);
 /* The table as it was at `position`; NULL: not electrified then. */
 const struct table_version *schema_table_at(uint32_t relation, uint64_t position);
 const struct table_version *schema_table(uint32_t relation);
+/* The same by name. */
+const struct table_version *schema_named_at(const char *schema, const char *name, uint64_t position);
 /* An electrified table of schema public by name; NULL: none. */
 const struct table_version *schema_find(const char *name);
 /* The same, or one that was electrified and has no columns any more. */

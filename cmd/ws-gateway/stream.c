@@ -9,6 +9,7 @@
 #include "client.h"
 #include "log.h"
 #include "schema.h"
+#include "translate.h"
 #include "upstream.h"
 #include "xalloc.h"
 
@@ -182,9 +183,17 @@ stream_next(const struct cursor *cursor, struct record **record)
 	return STREAM_WAIT;
 }
 
+static void
+note_migrations(const Transaction *t)
+{
+	for (size_t i = 0; i < t->n_changes; i++)
+		if (t->changes[i]->migration != NULL)
+			schema_add(t->changes[i]->migration);
+}
+
 /* The answer's records, copied: the frame is gone when its handler returns. */
 static struct page *
-page_new(struct cursor from, const LogRead *answer)
+page_new(struct cursor from, const LogRead *answer, bool tail)
 {
 	struct page *p = xcalloc(1, sizeof *p);
 
@@ -193,27 +202,21 @@ page_new(struct cursor from, const LogRead *answer)
 	for (size_t i = 0; i < answer->n_transactions; i++) {
 		size_t n = transaction__get_packed_size(answer->transactions[i]);
 		uint8_t *packed = xmalloc(n);
+		Transaction *t;
 
 		transaction__pack(answer->transactions[i], packed);
-		p->records[p->n++].transaction = transaction__unpack(arena_pb(&p->memory), n, packed);
+		t = transaction__unpack(arena_pb(&p->memory), n, packed);
 		free(packed);
+		if (tail)
+			note_migrations(t);
+		if (t->n_tables > 0 || t->is_migration)
+			translate(&p->memory, t);
+		p->records[p->n++].transaction = t;
 	}
 	p->to = cursor_after(&p->records[p->n - 1]);
 	bytes += p->memory.total;
 	push_page(p);
 	return p;
-}
-
-static void
-note_migrations(const struct page *p)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		const Transaction *t = p->records[i].transaction;
-
-		for (size_t k = 0; k < t->n_changes; k++)
-			if (t->changes[k]->migration != NULL)
-				schema_add(t->changes[k]->migration);
-	}
 }
 
 void
@@ -241,10 +244,9 @@ stream_read(const LogRead *answer)
 		log_error("log-unreadable", "position=%" PRIu64, from.position);
 		return;
 	}
-	p = page_new(from, answer);
 	tail = compare(&from, &end) == 0;
+	p = page_new(from, answer, tail);
 	if (tail) {
-		note_migrations(p);
 		end = p->to;
 		ask_from(end);
 	}

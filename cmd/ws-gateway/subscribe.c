@@ -437,6 +437,10 @@ on_met(void *data, const Frame *f)
 	/* The answer may be about a snapshot that was given up since. */
 	if (d == NULL || d->state != DELIVERY_MEETING || met->id != d->snapshot)
 		return;
+	if (met->astray) {
+		delivery_retry(d, "another Postgres leads", PAUSE);
+		return;
+	}
 	if (met->position < c->cursor.position) {
 		delivery_retry(d, "a transaction that was sent already is not visible in the snapshot", 0.);
 		return;
@@ -463,6 +467,7 @@ on_begun(struct delivery *d, const SnapshotBegun *begun)
 	meet.id = d->snapshot;
 	meet.extent = begun->extent;
 	meet.lsn = begun->lsn;
+	meet.instance = upstream_leader();
 	ask(upstream_log(), &d->client->asks, meet.id, FRAME__BODY_MEET_SNAPSHOT, &meet.base, on_met,
 	    d->client);
 }

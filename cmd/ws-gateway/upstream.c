@@ -8,6 +8,7 @@
 #include "upstream.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "admit.h"
@@ -21,7 +22,12 @@
 #include "stream.h"
 #include "subscribe.h"
 
-static struct peer *log_peer, *auth_peer, *snapshot_peer;
+static struct peer *log_peer, *auth_peer;
+static struct snapshot_peer {
+	char tool[24];
+	struct peer *peer; /* NULL: it never led */
+} snapshot_peers[DATABASES_MAX + 1];
+static unsigned leader = 1;
 static struct ask_owner none;
 static bool listening;
 
@@ -37,10 +43,60 @@ upstream_auth(void)
 	return auth_peer;
 }
 
+// ---- pg-snapshot
+
+static void
+on_snapshot_frame(struct peer *peer, const Frame *f)
+{
+	(void)peer;
+	subscribe_snapshot_frame(f);
+}
+
+static void
+begin_snapshots_again(void)
+{
+	for (struct client *c = clients_first(); c != NULL; c = c->next)
+		subscribe_snapshot_lost(c);
+}
+
+static void
+on_snapshot_up(struct peer *peer)
+{
+	if (peer == upstream_snapshot())
+		begin_snapshots_again();
+}
+
+static const struct handler snapshot_handlers[] = {
+	{ FRAME__BODY_SNAPSHOT_READY, NULL, on_snapshot_frame },
+	{ FRAME__BODY_SNAPSHOT_BEGUN, NULL, on_snapshot_frame },
+	{ FRAME__BODY_ROWS_READ, NULL, on_snapshot_frame },
+	{ FRAME__BODY_SNAPSHOT_ENDED, NULL, on_snapshot_frame },
+	{ FRAME__BODY_SNAPSHOT_FAILED, NULL, on_snapshot_frame },
+	{ 0 },
+};
+
+static void
+dial_leader(void)
+{
+	static const struct peer_hooks hooks = { .handlers = snapshot_handlers, .up = on_snapshot_up };
+	struct snapshot_peer *s = &snapshot_peers[leader];
+
+	if (s->peer != NULL)
+		return;
+	snprintf(s->tool, sizeof s->tool, "pg-snapshot-%u", leader);
+	s->peer = peer_connect(s->tool, &hooks, NULL);
+}
+
 struct peer *
 upstream_snapshot(void)
 {
-	return snapshot_peer;
+	return snapshot_peers[leader].peer;
+}
+
+unsigned
+upstream_leader(void)
+{
+	return leader;
 }
 
 // ---- log-store
@@ -88,6 +144,12 @@ on_schema_read(void *data, const Frame *f)
 			schema_add(s->migrations[i]);
 	}
 	stream_open(s->life, s->first, s->position);
+	if (s->leader != leader && s->leader >= 1 && s->leader <= DATABASES_MAX) {
+		leader = s->leader;
+		log_info("leader", "instance=%u", leader);
+		dial_leader();
+		begin_snapshots_again();
+	}
 	clients_pump();
 	if (!listening) {
 		listening = true;
@@ -159,41 +221,13 @@ static const struct handler auth_handlers[] = {
 	{ 0 },
 };
 
-// ---- pg-snapshot
-
-static void
-on_snapshot_frame(struct peer *peer, const Frame *f)
-{
-	(void)peer;
-	subscribe_snapshot_frame(f);
-}
-
-static void
-on_snapshot_up(struct peer *peer)
-{
-	(void)peer;
-	for (struct client *c = clients_first(); c != NULL; c = c->next)
-		subscribe_snapshot_lost(c);
-}
-
-static const struct handler snapshot_handlers[] = {
-	{ FRAME__BODY_SNAPSHOT_READY, NULL, on_snapshot_frame },
-	{ FRAME__BODY_SNAPSHOT_BEGUN, NULL, on_snapshot_frame },
-	{ FRAME__BODY_ROWS_READ, NULL, on_snapshot_frame },
-	{ FRAME__BODY_SNAPSHOT_ENDED, NULL, on_snapshot_frame },
-	{ FRAME__BODY_SNAPSHOT_FAILED, NULL, on_snapshot_frame },
-	{ 0 },
-};
-
 void
 upstream_open(void)
 {
 	static const struct peer_hooks log_hooks = { .handlers = log_handlers, .up = on_log_up };
 	static const struct peer_hooks auth_hooks = { .handlers = auth_handlers, .up = on_auth_up };
-	static const struct peer_hooks snapshot_hooks = { .handlers = snapshot_handlers,
-		.up = on_snapshot_up };
 
 	log_peer = peer_connect("log-store", &log_hooks, NULL);
 	auth_peer = peer_connect("auth-check", &auth_hooks, NULL);
-	snapshot_peer = peer_connect("pg-snapshot-1", &snapshot_hooks, NULL);
+	dial_leader();
 }

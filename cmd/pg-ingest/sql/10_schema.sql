@@ -56,6 +56,19 @@ CREATE TABLE IF NOT EXISTS electric.publish_progress (
     position bigint NOT NULL
 );
 
+-- Writes it down. A predecessor that was killed may have had a transaction under way that commits all the same, after
+-- its successor has read how far it was: then what comes here was applied already.
+CREATE OR REPLACE FUNCTION electric.advance(id text, was bigint, pos bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $3)
+    ON CONFLICT ON CONSTRAINT publish_progress_pkey DO UPDATE SET position = EXCLUDED.position WHERE p.position <= $2;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'another has applied transactions after position %', $2 USING ERRCODE = 'LE003';
+    END IF;
+END
+$$;
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'electric_publication') THEN

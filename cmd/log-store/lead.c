@@ -1,0 +1,121 @@
+/* Which Postgres leads, where there are several. */
+#include "lead.h"
+
+#include <ev.h>
+
+#include "peer.h"
+#include "service.h"
+#include "store.h"
+#include "translog.h"
+#include "writes.h"
+
+static struct {
+	bool streams;
+	uint64_t followed;
+} instances[DATABASES_MAX + 1];
+
+static void watch_leader(void);
+
+static ev_timer patience; /* with a leader that is away */
+static double seconds;
+static bool overdue, moving;
+static void (*on_moved)(void);
+
+static void
+moved(void *data, bool ok)
+{
+	(void)data;
+	moving = false;
+	watch_leader();
+	if (ok)
+		on_moved();
+}
+
+bool
+lead_is_moving(void)
+{
+	return moving;
+}
+
+/* Another leads if it must and can. */
+static void
+look(void)
+{
+	if (!overdue || moving || translog_life() == 0 || instances[translog_leader()].streams)
+		return;
+	for (unsigned n = 1; n <= DATABASES_MAX; n++) {
+		if (!instances[n].streams || instances[n].followed != translog_visible() || writes_wishes_all(n))
+			continue;
+		overdue = false;
+		moving = true;
+		translog_lead(n);
+		store_after_commit(moved, NULL);
+		return;
+	}
+}
+
+static void
+on_overdue(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	overdue = true;
+	look();
+}
+
+/* Time runs while the leader is away. */
+static void
+watch_leader(void)
+{
+	ev_timer_stop(loop(), &patience);
+	overdue = false;
+	if (seconds == 0. || instances[translog_leader()].streams)
+		return;
+	ev_timer_set(&patience, seconds, 0.);
+	ev_timer_start(loop(), &patience);
+}
+
+void
+lead_open(uint64_t patience_seconds, void (*fn)(void))
+{
+	seconds = (double)patience_seconds;
+	on_moved = fn;
+	for (unsigned n = 1; n <= DATABASES_MAX; n++)
+		lead_lost_sight(n);
+	ev_init(&patience, on_overdue);
+	watch_leader();
+}
+
+void
+lead_came(unsigned instance)
+{
+	instances[instance].streams = true;
+	if (instance == translog_leader())
+		watch_leader();
+	else
+		look();
+}
+
+void
+lead_went(unsigned instance)
+{
+	if (!instances[instance].streams)
+		return;
+	instances[instance].streams = false;
+	if (instance == translog_leader())
+		watch_leader();
+}
+
+void
+lead_followed(unsigned instance, uint64_t position)
+{
+	instances[instance].followed = position;
+	look();
+}
+
+void
+lead_lost_sight(unsigned instance)
+{
+	instances[instance].followed = UINT64_MAX;
+}
