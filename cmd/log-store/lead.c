@@ -44,7 +44,8 @@ look(void)
 	if (!overdue || moving || translog_life() == 0 || instances[translog_leader()].streams)
 		return;
 	for (unsigned n = 1; n <= DATABASES_MAX; n++) {
-		if (!instances[n].streams || instances[n].followed != translog_visible() || writes_wishes_all(n))
+		if (!instances[n].streams || instances[n].followed != translog_visible() ||
+		    writes_wishes_all(n))
 			continue;
 		overdue = false;
 		moving = true;

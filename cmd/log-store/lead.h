@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Begins. `seconds` that the leader may be away, 0: for ever. moved() is called once another leads, durably. */
+/* Begins. `seconds` that the leader may be away, 0: for ever. moved() is called once another leads, durably.
+ */
 void lead_open(uint64_t seconds, void (*moved)(void));
 /* Another is about to. */
 bool lead_is_moving(void);

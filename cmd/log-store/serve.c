@@ -682,7 +682,8 @@ serve_peer_down(struct peer *peer)
 char *
 serve_status(void)
 {
-	return xasprintf("\"life\":%" PRIu64 ",\"leader\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"bytes\":%" PRIu64
+	return xasprintf("\"life\":%" PRIu64 ",\"leader\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64
+			 ",\"bytes\":%" PRIu64
 			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
 			 ",\"writes_pending\":%" PRIu64,
 	    translog_life(), translog_leader(), translog_first(), translog_visible(), store_bytes(),

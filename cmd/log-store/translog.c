@@ -25,9 +25,9 @@
 static struct state {
 	uint64_t life, first, last; /* last: closed by its Postgres commit */
 	uint64_t max_xid;
-	uint64_t bytes; /* of the records kept, whole commits' and a tail's */
-	uint64_t next;	/* position of the transaction that is being appended */
-	uint64_t leader, leads;	/* which instance leads; how often another began to */
+	uint64_t bytes;		/* of the records kept, whole commits' and a tail's */
+	uint64_t next;		/* position of the transaction that is being appended */
+	uint64_t leader, leads; /* which instance leads; how often another began to */
 	uint64_t lead_began;	/* the first position of its own */
 	struct source {
 		uint64_t commit_lsn; /* of the last commit that is here */
@@ -409,8 +409,8 @@ commit_source(unsigned instance, uint64_t lsn)
 
 /*
  * What it wrote itself goes the way of what clients write. All else came from the leader; or, if it has led,
- * from clients, and nobody has read what it made of that: the leader takes it from the log of writes, too, and
- * may decide otherwise, so it is asked for those rows.
+ * from clients, and nobody has read what it made of that: the leader takes it from the log of writes, too,
+ * and may decide otherwise, so it is asked for those rows.
  */
 static bool
 append_follower(unsigned instance, const ProtobufCBinaryData *packed, const struct head *h)

@@ -30,7 +30,7 @@ static struct state {
 	uint64_t last, applied;
 	uint64_t echoed; /* the log has told all up to here */
 } now, durable;
-static bool several; /* Postgres */
+static bool several;		     /* Postgres */
 static uint64_t least;		     /* that the next position may be */
 static uint64_t applied_before_life; /* writes up to here do not come back in this life of the log */
 static char life[17];

@@ -227,15 +227,14 @@ ask_progress(void)
 	is_new = true;
 	unfinished = brought = looking = refused = false;
 	page_n = page_at = group_n = 0;
-	send_off(
-	    PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1, NULL,
-		params, NULL, NULL, 0) == 1 &&
-	    (!several || PQsendQueryParams(conn,
-			     "SELECT set_config('session_replication_role', $1, false)"
-			     " WHERE current_setting('session_replication_role') <> $1",
-			     1, NULL, role, NULL, NULL, 0) == 1) &&
-	    PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
-	    PQpipelineSync(conn) == 1);
+	send_off(PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1,
+		     NULL, params, NULL, NULL, 0) == 1 &&
+		 (!several || PQsendQueryParams(conn,
+				  "SELECT set_config('session_replication_role', $1, false)"
+				  " WHERE current_setting('session_replication_role') <> $1",
+				  1, NULL, role, NULL, NULL, 0) == 1) &&
+		 PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
+		 PQpipelineSync(conn) == 1);
 }
 
 /* Postgres knows where in the leader's log it begins once it has told of its own. */
@@ -272,8 +271,8 @@ on_wish_stored(void)
 	if (state != STATE_WISHING)
 		return;
 	state = STATE_REFUSING;
-	send_off(group_send_refusal(conn, progress(), &page[page_at], page[page_at].told->part == 0, true,
-	    refused_as, refused_for));
+	send_off(group_send_refusal(
+	    conn, progress(), &page[page_at], page[page_at].told->part == 0, true, refused_as, refused_for));
 }
 
 /* The record of its refusal goes in the place of the next transaction. What the leader has taken, this

@@ -19,7 +19,7 @@
 #define SQL_ROLE      "SELECT set_config('session_replication_role', $1, true)"
 #define SQL_MARK      "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
 #define SQL_PROGRESS  "SELECT electric.advance($1, $2, $3)"
-#define SQL_REPAIR "SELECT electric.repair($1, $2, $3, $4)"
+#define SQL_REPAIR    "SELECT electric.repair($1, $2, $3, $4)"
 #define SQL_REJECTED                                                                                         \
 	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations, "     \
 	"written_ms) "                                                                                       \
@@ -286,7 +286,8 @@ group_send_rest(PGconn *conn, const struct progress *progress, const struct writ
 // ---- a group
 
 bool
-group_send(PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done, bool follows)
+group_send(PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done,
+    bool follows)
 {
 	if (prepare_anew) {
 		if (PQsendQueryParams(conn, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 0) != 1)
@@ -347,8 +348,8 @@ send_record(PGconn *conn, const ClientTransaction *t, const char *sqlstate, cons
 }
 
 bool
-group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *w, bool first, bool follows,
-    const char *sqlstate, const char *message)
+group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *w, bool first,
+    bool follows, const char *sqlstate, const char *message)
 {
 	const ClientTransaction *t = w->client;
 

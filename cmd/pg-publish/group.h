@@ -26,18 +26,19 @@ void group_succeeded(void);
  * Queues the transactions. `done`: the last one is whole, so the progress and a sync follow; else more of its
  * parts will come. `follows`: they are the leader's. False: the connection is unusable.
  */
-bool group_send(
-    PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done, bool follows);
+bool group_send(PGconn *conn, const struct progress *progress, const struct write *writes, size_t n,
+    bool done, bool follows);
 /* Queues the tables that a part of another Postgres' transaction brings, asks for all tables as they are then
  * (TABLES_QUERY), and for an answer at once. */
 bool group_send_tables(PGconn *conn, const struct write *part, bool follows);
 /* The rest of that part. */
-bool group_send_rest(PGconn *conn, const struct progress *progress, const struct write *part, bool done, bool follows);
+bool group_send_rest(
+    PGconn *conn, const struct progress *progress, const struct write *part, bool done, bool follows);
 /*
  * Queues, instead of a transaction that Postgres refused, its mark, a record of the refusal, what brings its
  * author back to what is here, and the progress; or so much of that as this part of it needs.
  */
-bool group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *write, bool first, bool follows,
-    const char *sqlstate, const char *message);
+bool group_send_refusal(PGconn *conn, const struct progress *progress, const struct write *write, bool first,
+    bool follows, const char *sqlstate, const char *message);
 
 #endif

@@ -12,8 +12,8 @@
 struct write {
 	uint64_t position;
 	ClientTransaction *client; /* its ops; of another Postgres: its name and number there, and wishes */
-	const Transaction *told; /* by another Postgres; NULL: it is a client's */
-	bool last;		 /* of its parts */
+	const Transaction *told;   /* by another Postgres; NULL: it is a client's */
+	bool last;		   /* of its parts */
 };
 
 struct writes_hooks {

@@ -228,7 +228,8 @@ add_op(struct client *c, ChangeKind kind, uint32_t relation_id, const SatOpRow *
 	describe(w, r->table);
 	op->values = arena_alloc(&w->memory, r->n * sizeof *op->values);
 	for (size_t i = 0; i < r->n; i++)
-		if (!sat_is_null(values, i) && !value_is_text(values->values[i].data, values->values[i].len)) {
+		if (!sat_is_null(values, i) &&
+		    !value_is_text(values->values[i].data, values->values[i].len)) {
 			refuse(c, "a value that is not UTF-8 text");
 			return;
 		}

@@ -191,7 +191,7 @@ END_TEST
 /* The service starts anew with the second in the lead; clients resume. */
 START_TEST(it_leads_after_a_restart)
 {
-	char *subscriptions[] = { (char *)(uintptr_t) UUID "2" };
+	char *subscriptions[] = { (char *)(uintptr_t)UUID "2" };
 
 	ck_assert_int_eq(test_leyden_stop(&first), 0);
 	sat_close(bob);

@@ -2,6 +2,7 @@
  * Clients' writes on their way into Postgres: what it refuses is set aside and can be brought in again, what
  * passes is waited for, and long transactions arrive. On the whole service with a real Postgres.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,12 +301,42 @@ START_TEST(a_faulty_value_is_set_aside)
 }
 END_TEST
 
+/* A predecessor that was killed has its transaction under way, and it commits all the same. */
+START_TEST(a_killed_predecessor_commits)
+{
+	static const char waiting[] =
+	    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'parents'::regclass";
+	PGconn *other = PQconnectdb(service.url);
+
+	test_sql(&service,
+	    "CREATE TABLE audit (id text);"
+	    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+	    " INSERT INTO public.audit VALUES (new.id); RETURN NULL; END $$;"
+	    "CREATE TRIGGER note AFTER INSERT OR UPDATE ON parents FOR EACH ROW EXECUTE FUNCTION note();"
+	    "ALTER TABLE parents ENABLE ALWAYS TRIGGER note");
+	PQclear(PQexec(other, "BEGIN; LOCK TABLE parents IN EXCLUSIVE MODE"));
+	write_parent("once", "v");
+	test_sql_await(&service, "1", waiting);
+	test_tool_kill(&service, "pg-publish", SIGKILL);
+	if (!test_is_logical())
+		test_sql_await(&service, "2", waiting);
+	PQfinish(other);
+	must_arrive("once");
+	write_parent("after", "v");
+	must_arrive("after");
+	ck_assert_str_eq(
+	    test_sql(&service, "SELECT string_agg(id, ' ' ORDER BY ctid) FROM audit"), "once after");
+	test_sql(&service, "DROP TRIGGER note ON parents");
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { a_refused_write_can_be_brought_in_again,
 		a_refused_write_can_be_discarded, a_value_must_be_text, a_faulty_value_is_set_aside,
-		what_passes_is_waited_for, a_long_transaction_arrives_whole, a_promoted_standby_takes_over };
+		what_passes_is_waited_for, a_killed_predecessor_commits, a_long_transaction_arrives_whole,
+		a_promoted_standby_takes_over };
 
 	return suite_run(
 	    &(struct suite_tests){ "publish", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
