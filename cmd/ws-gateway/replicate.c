@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "delivery.h"
 #include "gateway.h"
 #include "log.h"
 #include "position.h"
@@ -176,7 +177,7 @@ replicate_start(struct client *c, const SatInStartReplicationReq *request)
 		resume(c, request, position);
 	}
 	if (c->streaming) {
-		subscribe_started(c);
+		delivery_next(c);
 		accept_moved(c);
 		replicate_pump(c);
 	}
@@ -268,7 +269,7 @@ replicate_pump(struct client *c)
 		return;
 	while (c->state == CLIENT_IN && c->streaming && !c->held &&
 	       conn_pending(c->conn) < gateway_client_buffer()) {
-		if (!c->in_transaction && subscribe_deliver_at(c))
+		if (!c->in_transaction && delivery_at(c))
 			return;
 		switch (stream_next(&c->cursor, &record)) {
 		case STREAM_RECORD:

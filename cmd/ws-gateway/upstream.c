@@ -14,12 +14,12 @@
 #include "ask.h"
 #include "client.h"
 #include "conn.h"
+#include "delivery.h"
 #include "gateway.h"
 #include "log.h"
 #include "schema.h"
 #include "service.h"
 #include "stream.h"
-#include "subscribe.h"
 
 static struct peer *log_peer, *auth_peer, *snapshot_peer;
 static struct ask_owner none;
@@ -165,7 +165,7 @@ static void
 on_snapshot_frame(struct peer *peer, const Frame *f)
 {
 	(void)peer;
-	subscribe_snapshot_frame(f);
+	delivery_snapshot_frame(f);
 }
 
 static void
@@ -173,7 +173,7 @@ on_snapshot_up(struct peer *peer)
 {
 	(void)peer;
 	for (struct client *c = clients_first(); c != NULL; c = c->next)
-		subscribe_snapshot_lost(c);
+		delivery_snapshot_lost(c);
 }
 
 static const struct handler snapshot_handlers[] = {
