@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 5
+#define PIPELINE_VERSION 6
 
 struct peer;
 

@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "gateway.h"
+#include "initial.h"
 #include "log.h"
-#include "position.h"
 #include "replicate.h"
 #include "schema.h"
 #include "upstream.h"
@@ -22,9 +22,12 @@
 
 #define GAP                                                                                                  \
 	0.05 /* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
-#define TRIES	     8		  /* snapshots taken for one delivery before the client is told */
-#define KNOWN_ORIGIN "postgres_1" /* of the transaction with rows that the client has had a part in */
-#define PAUSE	     0.25	  /* seconds before the first retry after a failure; each next waits longer */
+#define TRIES	    8	 /* snapshots that may fail for one delivery before the client is told */
+#define PREFIXES    4	 /* snapshots tried for one that is a prefix of the log */
+#define PAUSE	    0.25 /* seconds before the first retry after a failure; each next waits longer */
+#define SOON	    0.01 /* the same where the snapshot came too early; doubles */
+#define LATEST	    1.0
+#define BEHIND_LOUD 8 /* such snapshots before the log tells of them */
 
 enum delivery_state {
 	DELIVERY_ASKED,	  /* pg-snapshot has it in its queue */
@@ -32,7 +35,8 @@ enum delivery_state {
 	DELIVERY_MEETING, /* the stream stands; the snapshot is taken and its place in the log looked up */
 	DELIVERY_MET,	  /* the stream runs to that place */
 	DELIVERY_SENDING, /* the stream stands; rows are sent */
-	DELIVERY_SAVING	  /* all rows are sent; log-store is told before the client is */
+	DELIVERY_SAVING,  /* all rows are sent; log-store is told before the client is */
+	DELIVERY_KNOWN	  /* the client has been told; rows that it has had a part in follow */
 };
 
 struct delivery {
@@ -41,15 +45,20 @@ struct delivery {
 	struct subscription *subscription;
 	enum delivery_state state;
 	uint32_t snapshot;
-	unsigned tries;
+	unsigned failures, behind, prefixes; /* snapshots that were of no use */
+	struct arena memory;		     /* of the extent */
+	SnapshotExtent *extent;
+	bool exact;			     /* it is a prefix of the log */
 	uint64_t position;		     /* DELIVERY_MET: where the rows belong */
 	const struct table_version **tables; /* to be sent, in order */
 	size_t *request_of;		     /* which request each table belongs to */
 	size_t n_tables;
-	size_t next_request; /* shapes begun so far */
-	bool shape_open, shape_empty;
-	uint64_t granted; /* bytes that pg-snapshot may still send */
-	struct buf known; /* ops: rows that the client has had a part in */
+	struct initial initial;
+	uint64_t granted;     /* bytes that pg-snapshot may still send */
+	bool whole;	      /* it knows that nothing waits for the socket */
+	bool ended;	      /* it has sent all */
+	struct chunk **known; /* DELIVERY_SAVING: rows that have come already and are to follow */
+	size_t n_known;
 	ev_timer gap;
 	bool gap_over;
 	ev_timer retry;
@@ -99,9 +108,12 @@ delivery_end(struct client *c)
 	delivery_unlist(d);
 	ev_timer_stop(loop(), &d->gap);
 	ev_timer_stop(loop(), &d->retry);
+	for (size_t i = 0; i < d->n_known; i++)
+		chunk_unref(d->known[i]);
+	free(d->known);
 	free(d->tables);
 	free(d->request_of);
-	buf_clear(&d->known);
+	arena_clear(&d->memory);
 	free(d);
 	c->delivery = NULL;
 	c->held = false;
@@ -126,6 +138,11 @@ delivery_fail(struct delivery *d, const char *why)
 
 	log_warning("delivery-failed", "client_id=%s subscription=%s error=%s", log_quote(c->id),
 	    s->saved->subscription_id, log_quote(why));
+	if (d->state >= DELIVERY_SAVING) {
+		/* The client would take what it has for all. */
+		client_close(c, "its initial rows could not be read to the end");
+		return;
+	}
 	error.message = (char *)(uintptr_t) "Could not retrieve initial data for subscription";
 	error.subscription_id = s->saved->subscription_id;
 	client_send(c, SAT_SUBS_DATA_ERROR, &error.base);
@@ -134,22 +151,7 @@ delivery_fail(struct delivery *d, const char *why)
 	replicate_pump(c);
 }
 
-/* Takes another snapshot, after `pause` seconds. */
-static void
-delivery_retry(struct delivery *d, const char *why, double pause)
-{
-	if (++d->tries >= TRIES) {
-		delivery_fail(d, why);
-		return;
-	}
-	log_debug("snapshot-again", "client_id=%s why=%s", log_quote(d->client->id), log_quote(why));
-	cancel_snapshot(d);
-	d->state = DELIVERY_ASKED;
-	d->client->held = false;
-	ev_timer_set(&d->retry, pause, 0.);
-	ev_timer_start(loop(), &d->retry);
-	replicate_pump(d->client);
-}
+// ---- asking for a snapshot
 
 static bool
 is_active(const struct client *c, uint32_t relation)
@@ -192,6 +194,7 @@ take_snapshot(struct delivery *d)
 	d->snapshot = ask_id();
 	d->bucket_next = by_snapshot[d->snapshot % BUCKETS];
 	by_snapshot[d->snapshot % BUCKETS] = d;
+	d->exact = true;
 	if (d->n_tables == 0) {
 		d->state = DELIVERY_MET;
 		d->position = 0; /* anywhere */
@@ -210,6 +213,31 @@ take_snapshot(struct delivery *d)
 	free(take.tables);
 }
 
+/* Takes another one, after `pause` seconds; the stream goes on. */
+static void
+take_another(struct delivery *d, const char *why, double pause)
+{
+	log_debug("snapshot-again", "client_id=%s why=%s", log_quote(d->client->id), log_quote(why));
+	cancel_snapshot(d);
+	delivery_unlist(d);
+	d->state = DELIVERY_ASKED;
+	d->client->held = false;
+	ev_timer_set(&d->retry, pause, 0.);
+	ev_timer_start(loop(), &d->retry);
+	replicate_pump(d->client);
+}
+
+static void
+on_retry(struct ev_loop *l, ev_timer *w, int events)
+{
+	struct delivery *d = w->data;
+
+	(void)l;
+	(void)events;
+	take_snapshot(d);
+	replicate_pump(d->client);
+}
+
 static void
 on_gap(struct ev_loop *l, ev_timer *w, int events)
 {
@@ -223,15 +251,6 @@ on_gap(struct ev_loop *l, ev_timer *w, int events)
 	replicate_pump(d->client);
 }
 
-static void
-on_retry(struct ev_loop *l, ev_timer *w, int events)
-{
-	(void)l;
-	(void)events;
-	take_snapshot(w->data);
-}
-
-/* Begins the delivery of the oldest subscription that waits for one. */
 void
 delivery_next(struct client *c)
 {
@@ -249,12 +268,42 @@ delivery_next(struct client *c)
 	ev_timer_init(&d->gap, on_gap, GAP, 0.);
 	d->gap.data = d;
 	ev_timer_start(loop(), &d->gap);
-	ev_timer_init(&d->retry, on_retry, 0., 0.);
+	ev_init(&d->retry, on_retry);
 	d->retry.data = d;
 	take_snapshot(d);
 }
 
 // ---- meeting the stream
+
+/* More bytes, or none for now: the rows are wanted. */
+static void
+grant(struct delivery *d, uint64_t bytes)
+{
+	SendRows send = SEND_ROWS__INIT;
+
+	send.id = d->snapshot;
+	send.bytes = (uint32_t)bytes;
+	send.whole = d->whole;
+	d->granted += bytes;
+	peer_send(upstream_snapshot(), FRAME__BODY_SEND_ROWS, &send);
+}
+
+/* It does not hold all that the client was sent: Postgres may show a commit later than the log does, for as
+ * long as it waits for a standby. */
+static void
+wait_for_visibility(struct delivery *d)
+{
+	double pause = SOON * (double)(1u << (d->behind < 10 ? d->behind : 10));
+
+	if (++d->behind == BEHIND_LOUD)
+		log_warning("snapshot-waits", "client_id=%s note=%s", log_quote(d->client->id),
+		    log_quote(
+			"Postgres does not show yet what is in its WAL; is a synchronous standby away?"));
+	take_another(d, "a transaction that was sent already is not visible in the snapshot",
+	    d->behind == 1   ? 0.
+	    : pause < LATEST ? pause
+			     : LATEST);
+}
 
 static void
 on_met(void *data, const Frame *f)
@@ -267,17 +316,20 @@ on_met(void *data, const Frame *f)
 	if (d == NULL || d->state != DELIVERY_MEETING || met->id != d->snapshot)
 		return;
 	if (met->position < c->cursor.position) {
-		delivery_retry(d, "a transaction that was sent already is not visible in the snapshot", 0.);
+		wait_for_visibility(d);
 		return;
 	}
-	/* A snapshot that is no prefix of the log would show half a transaction for a moment: try for one
-	 * that is. */
-	if (!met->exact && d->tries < TRIES / 2) {
-		delivery_retry(d, "the snapshot is no prefix of the log", 0.);
+	/* Where the client has other tables, one that is no prefix of the log would show half a transaction
+	 * for a moment: try for one that is. */
+	if (!met->exact && c->audience->n > 0 && ++d->prefixes < PREFIXES) {
+		take_another(d, "the snapshot is no prefix of the log", 0.);
 		return;
 	}
+	d->exact = met->exact;
 	d->position = met->position;
 	d->state = DELIVERY_MET;
+	d->whole = false;
+	grant(d, 0);
 	c->held = false;
 	replicate_pump(c);
 }
@@ -286,9 +338,16 @@ static void
 on_begun(struct delivery *d, const SnapshotBegun *begun)
 {
 	MeetSnapshot meet = MEET_SNAPSHOT__INIT;
+	uint8_t *packed;
+	size_t n;
 
 	if (d->state != DELIVERY_MEETING || begun->extent == NULL)
 		return;
+	n = snapshot_extent__get_packed_size(begun->extent);
+	arena_reset(&d->memory);
+	packed = arena_alloc(&d->memory, n);
+	snapshot_extent__pack(begun->extent, packed);
+	d->extent = snapshot_extent__unpack(arena_pb(&d->memory), n, packed);
 	meet.id = d->snapshot;
 	meet.extent = begun->extent;
 	meet.lsn = begun->lsn;
@@ -296,106 +355,59 @@ on_begun(struct delivery *d, const SnapshotBegun *begun)
 	    d->client);
 }
 
+// ---- rows
+
+/* All is sent. */
 static void
-open_shape(struct delivery *d)
+deliver(struct delivery *d)
 {
-	SatShapeDataBegin begin = SAT_SHAPE_DATA_BEGIN__INIT;
+	struct client *c = d->client;
+	struct subscription *s = d->subscription;
 
-	begin.request_id = d->subscription->saved->requests[d->next_request++]->request_id;
-	client_send(d->client, SAT_SHAPE_DATA_BEGIN, &begin.base);
-	d->shape_open = d->shape_empty = true;
-}
-
-static void
-close_shape(struct delivery *d)
-{
-	SatShapeDataEnd end = SAT_SHAPE_DATA_END__INIT;
-	SatOpLog none = SAT_OP_LOG__INIT;
-
-	if (d->shape_empty)
-		client_send(d->client, SAT_OP_LOG, &none.base);
-	client_send(d->client, SAT_SHAPE_DATA_END, &end.base);
-	d->shape_open = false;
-}
-
-/* Opens the shape of a request, and with it all before it that have no rows. */
-static void
-go_to_shape(struct delivery *d, size_t request)
-{
-	while (d->next_request <= request) {
-		if (d->shape_open)
-			close_shape(d);
-		open_shape(d);
-	}
-}
-
-/*
- * What the client has written itself it holds already, and a client up to 0.9 loses all when initial rows
- * bring it once more. So these rows come after the others, as a transaction, in which a row that is there is
- * no trouble. It is as old as can be: what the client has written since stays.
- */
-static void
-send_known(struct client *c, struct buf *ops)
-{
-	char lsn[POSITION_TEXT];
-	SatOpBegin begin = SAT_OP_BEGIN__INIT;
-	SatOpCommit commit = SAT_OP_COMMIT__INIT;
-	SatTransOp op = SAT_TRANS_OP__INIT, *all[] = { &op };
-	SatOpLog log = SAT_OP_LOG__INIT;
-	struct buf body = { 0 };
-
-	position_format(lsn, stream_life(), c->cursor.position);
-	log.ops = all;
-	log.n_ops = 1;
-	op.op_case = SAT_TRANS_OP__OP_BEGIN;
-	op.begin = &begin;
-	begin.origin = (char *)(uintptr_t)KNOWN_ORIGIN;
-	begin.lsn = (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
-	buf_added(&body, sat_op_log__pack(&log, buf_room(&body, sat_op_log__get_packed_size(&log))));
-	buf_put(&body, buf_data(ops), ops->len);
-	op.op_case = SAT_TRANS_OP__OP_COMMIT;
-	op.commit = &commit;
-	commit.lsn = begin.lsn;
-	buf_added(&body, sat_op_log__pack(&log, buf_room(&body, sat_op_log__get_packed_size(&log))));
-	conn_send(c->conn, chunk_frame(SAT_OP_LOG, buf_data(&body), body.len));
-	buf_clear(&body);
-}
-
-static void
-on_delivered(void *data, const Frame *f)
-{
-	struct client *c = data;
-	struct delivery *d = c->delivery;
-	struct subscription *s;
-	SatSubsDataEnd end = SAT_SUBS_DATA_END__INIT;
-
-	(void)f;
-	if (d == NULL || d->state != DELIVERY_SAVING)
-		return;
-	client_send(c, SAT_SUBS_DATA_END, &end.base);
-	if (d->known.len > 0)
-		send_known(c, &d->known);
+	initial_known_end(&d->initial, c);
 	log_debug("delivered", "client_id=%s subscription=%s position=%" PRIu64, log_quote(c->id),
-	    d->subscription->saved->subscription_id, d->subscription->saved->position);
-	s = d->subscription;
+	    s->saved->subscription_id, s->saved->position);
 	delivery_end(c);
 	subscription_activate(c, s);
 	delivery_next(c);
 	replicate_pump(c);
 }
 
-/* All rows are sent. It is written down that the client has them before it is told that these were all. */
+static void
+on_saved(void *data, const Frame *f)
+{
+	struct client *c = data;
+	struct delivery *d = c->delivery;
+	SatSubsDataEnd end = SAT_SUBS_DATA_END__INIT;
+
+	(void)f;
+	if (d == NULL || d->state != DELIVERY_SAVING)
+		return;
+	client_send(c, SAT_SUBS_DATA_END, &end.base);
+	d->state = DELIVERY_KNOWN;
+	for (size_t i = 0; i < d->n_known; i++)
+		initial_known(&d->initial, c, d->known[i]);
+	d->n_known = 0;
+	if (d->ended)
+		deliver(d);
+	else
+		delivery_grant(c);
+}
+
+/* All rows but known ones are sent. It is written down that the client has them before it is told that these
+ * were all. */
 static void
 finish(struct delivery *d)
 {
-	Subscription *saved = d->subscription->saved;
+	struct subscription *s = d->subscription;
 
-	go_to_shape(d, saved->n_requests - 1);
-	close_shape(d);
-	saved->delivered = true;
-	saved->position = d->client->cursor.position;
+	initial_end(&d->initial, d->client, s->saved);
+	s->saved->delivered = true;
+	s->saved->position = d->client->cursor.position;
+	if (!d->exact)
+		subscription_keep_extent(s, d->extent, d->tables, d->n_tables);
 	d->state = DELIVERY_SAVING;
-	subscription_save(d->client, d->subscription, on_delivered);
+	subscription_save(d->client, s, on_saved);
 }
 
 static bool
@@ -411,25 +423,22 @@ static void
 begin_sending(struct delivery *d)
 {
 	struct client *c = d->client;
-	SatSubsDataBegin begin = SAT_SUBS_DATA_BEGIN__INIT;
-	char lsn[POSITION_TEXT];
 
 	if (tables_have_changed(d)) {
-		delivery_retry(d, "a table was altered meanwhile", 0.);
+		take_another(d, "a table was altered meanwhile", 0.);
 		return;
 	}
 	for (size_t i = 0; i < d->n_tables; i++)
 		replicate_announce(c, d->tables[i]);
-	position_format(lsn, stream_life(), c->cursor.position);
-	begin.subscription_id = d->subscription->saved->subscription_id;
-	begin.lsn = (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
-	client_send(c, SAT_SUBS_DATA_BEGIN, &begin.base);
+	initial_begin(c, d->subscription->saved);
 	c->held = true;
 	d->state = DELIVERY_SENDING;
-	if (d->n_tables == 0)
+	if (d->n_tables == 0) {
+		d->ended = true;
 		finish(d);
-	else
+	} else {
 		delivery_grant(c);
+	}
 }
 
 bool
@@ -459,39 +468,71 @@ void
 delivery_grant(struct client *c)
 {
 	struct delivery *d = c->delivery;
-	SendRows send = SEND_ROWS__INIT;
-	uint64_t room = gateway_client_buffer();
+	uint64_t room = gateway_client_buffer(), waiting = conn_pending(c->conn);
+	bool idle = waiting == 0;
 
-	if (d == NULL || d->state != DELIVERY_SENDING || d->n_tables == 0 ||
-	    conn_pending(c->conn) + d->granted > room / 2)
+	if (d == NULL || (d->state != DELIVERY_SENDING && d->state != DELIVERY_KNOWN) || d->ended ||
+	    (waiting + d->granted > room / 2 && (!idle || d->whole)))
 		return;
-	send.id = d->snapshot;
-	send.bytes = (uint32_t)(room - conn_pending(c->conn) - d->granted);
-	d->granted += send.bytes;
-	peer_send(upstream_snapshot(), FRAME__BODY_SEND_ROWS, &send);
+	d->whole = idle;
+	grant(d, room - (waiting + d->granted < room ? waiting + d->granted : room));
+}
+
+/* Rows have come, which others may share. */
+static void
+on_rows(struct delivery *d, const RowsRead *rows, struct chunk *chunk)
+{
+	struct client *c = d->client;
+	const Subscription *saved = d->subscription->saved;
+
+	if (d->state < DELIVERY_SENDING)
+		return;
+	d->granted -= rows->ops.len < d->granted ? rows->ops.len : d->granted;
+	d->whole = false;
+	if (rows->known && d->state == DELIVERY_SENDING)
+		finish(d);
+	if (d->state == DELIVERY_SENDING) {
+		for (size_t i = 0; i < d->n_tables; i++)
+			if (d->tables[i]->def->relation == rows->relation)
+				initial_rows(&d->initial, c, saved, d->request_of[i], chunk_ref(chunk));
+	} else if (d->state == DELIVERY_KNOWN) {
+		initial_known(&d->initial, c, chunk_ref(chunk));
+	} else {
+		d->known = xrealloc(d->known, (d->n_known + 1) * sizeof(struct chunk *));
+		d->known[d->n_known++] = chunk_ref(chunk);
+	}
+	delivery_grant(c);
 }
 
 static void
-on_rows(struct delivery *d, const RowsRead *rows)
+on_ended(struct delivery *d)
 {
-	if (d->state != DELIVERY_SENDING)
-		return;
-	for (size_t i = 0; i < d->n_tables; i++)
-		if (d->tables[i]->def->relation == rows->relation)
-			go_to_shape(d, d->request_of[i]);
-	d->shape_empty = false;
-	conn_send(d->client->conn, chunk_frame(SAT_OP_LOG, rows->ops.data, rows->ops.len));
-	d->granted -= rows->ops.len < d->granted ? rows->ops.len : d->granted;
-	delivery_grant(d->client);
+	d->ended = true;
+	if (d->state == DELIVERY_SENDING)
+		finish(d);
+	else if (d->state == DELIVERY_KNOWN)
+		deliver(d);
 }
 
 static void
 on_failed(struct delivery *d, const char *message)
 {
-	if (d->state == DELIVERY_SENDING)
+	if (d->state >= DELIVERY_SENDING || ++d->failures >= TRIES)
 		delivery_fail(d, message); /* rows that were sent cannot be taken back */
 	else
-		delivery_retry(d, message, PAUSE * d->tries);
+		take_another(d, message, PAUSE * d->failures);
+}
+
+static void
+share_rows(const RowsRead *rows)
+{
+	struct chunk *chunk = chunk_frame(SAT_OP_LOG, rows->ops.data, rows->ops.len);
+	struct delivery *d;
+
+	for (size_t i = 0; i < rows->n_ids; i++)
+		if ((d = delivery_find(rows->ids[i])) != NULL)
+			on_rows(d, rows, chunk);
+	chunk_unref(chunk);
 }
 
 void
@@ -511,14 +552,11 @@ delivery_snapshot_frame(const Frame *f)
 			on_begun(d, f->snapshot_begun);
 		break;
 	case FRAME__BODY_ROWS_READ:
-		if ((d = delivery_find(f->rows_read->id)) != NULL)
-			on_rows(d, f->rows_read);
+		share_rows(f->rows_read);
 		break;
 	case FRAME__BODY_SNAPSHOT_ENDED:
-		if ((d = delivery_find(f->snapshot_ended->id)) != NULL && d->state == DELIVERY_SENDING) {
-			buf_put(&d->known, f->snapshot_ended->known.data, f->snapshot_ended->known.len);
-			finish(d);
-		}
+		if ((d = delivery_find(f->snapshot_ended->id)) != NULL)
+			on_ended(d);
 		break;
 	case FRAME__BODY_SNAPSHOT_FAILED:
 		if ((d = delivery_find(f->snapshot_failed->id)) != NULL)
@@ -534,9 +572,9 @@ delivery_snapshot_lost(struct client *c)
 {
 	struct delivery *d = c->delivery;
 
-	if (d == NULL || d->state == DELIVERY_SAVING)
+	if (d == NULL || d->ended)
 		return;
-	if (d->state == DELIVERY_SENDING) {
+	if (d->state >= DELIVERY_SENDING) {
 		delivery_fail(d, "pg-snapshot was lost while it sent rows");
 		return;
 	}

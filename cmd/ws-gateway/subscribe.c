@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "delivery.h"
+#include "extent.h"
 #include "log.h"
 #include "replicate.h"
 #include "schema.h"
@@ -47,32 +48,95 @@ subscription_find(struct client *c, const char *id)
 	return NULL;
 }
 
-static void
-update_audience(struct client *c)
+static bool
+is_among(const uint32_t *list, size_t n, uint32_t relation)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == relation)
+			return true;
+	return false;
+}
+
+/* Do the rows of this table that the client had show the transaction? */
+static bool
+has_seen(const struct client *c, uint32_t relation, const Transaction *t)
+{
+	for (const struct subscription *s = c->subscriptions; s != NULL; s = s->next)
+		if (s->active && s->saved->extent != NULL && t->position > s->saved->position &&
+		    extent_sees(s->saved->extent, t->xid) &&
+		    is_among(s->saved->seen, s->saved->n_seen, relation))
+			return true;
+	return false;
+}
+
+/* The tables of active subscriptions, but for those that have shown `seen` (NULL: none); allocated. */
+static uint32_t *
+active_relations(const struct client *c, const Transaction *seen, size_t *n)
 {
 	uint32_t *relations = NULL;
-	size_t n = 0;
 
-	for (struct subscription *s = c->subscriptions; s != NULL; s = s->next) {
+	*n = 0;
+	for (const struct subscription *s = c->subscriptions; s != NULL; s = s->next) {
 		if (!s->active)
 			continue;
 		for (size_t i = 0; i < s->saved->n_requests; i++) {
 			const Subscription__Request *r = s->saved->requests[i];
 
 			for (size_t k = 0; k < r->n_relations; k++) {
-				size_t at = 0;
-
-				while (at < n && relations[at] != r->relations[k])
-					at++;
-				if (at < n)
+				if (is_among(relations, *n, r->relations[k]) ||
+				    (seen != NULL && has_seen(c, r->relations[k], seen)))
 					continue;
-				relations = xrealloc(relations, (n + 1) * sizeof *relations);
-				relations[n++] = r->relations[k];
+				relations = xrealloc(relations, (*n + 1) * sizeof *relations);
+				relations[(*n)++] = r->relations[k];
 			}
 		}
 	}
-	replicate_set_audience(c, relations, n);
+	return relations;
+}
+
+static void
+update_audience(struct client *c)
+{
+	size_t n;
+	uint32_t *relations = active_relations(c, NULL, &n);
+
+	audience_unref(c->audience);
+	c->audience = replicate_audience(c, relations, n);
 	free(relations);
+}
+
+struct audience *
+subscribe_audience(const struct client *c, const Transaction *t)
+{
+	const struct subscription *s = c->subscriptions;
+	struct audience *a;
+	uint32_t *relations;
+	size_t n;
+
+	while (s != NULL && (!s->active || s->saved->extent == NULL || t->position <= s->saved->position ||
+				!extent_sees(s->saved->extent, t->xid)))
+		s = s->next;
+	if (s == NULL)
+		return NULL;
+	relations = active_relations(c, t, &n);
+	a = replicate_audience(c, relations, n);
+	free(relations);
+	return a;
+}
+
+void
+subscription_keep_extent(
+    struct subscription *s, const SnapshotExtent *extent, const struct table_version *const *tables, size_t n)
+{
+	size_t size = snapshot_extent__get_packed_size(extent);
+	uint8_t *packed = arena_alloc(&s->memory, size);
+
+	snapshot_extent__pack(extent, packed);
+	s->saved->extent = snapshot_extent__unpack(arena_pb(&s->memory), size, packed);
+	s->saved->seen = arena_alloc(&s->memory, n * sizeof *s->saved->seen);
+	s->saved->n_seen = n;
+	for (size_t i = 0; i < n; i++)
+		s->saved->seen[i] = tables[i]->def->relation;
 }
 
 void
@@ -196,7 +260,7 @@ saved_find(const struct client *c, const char *id)
 }
 
 const char *
-subscribe_resume(struct client *c, char **ids, size_t n)
+subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position)
 {
 	for (size_t i = 0; i < n; i++)
 		if (subscription_find(c, ids[i]) == NULL && saved_find(c, ids[i]) == NULL)
@@ -207,7 +271,11 @@ subscribe_resume(struct client *c, char **ids, size_t n)
 		if (s == NULL) {
 			s = subscription_add(c, saved_find(c, ids[i]));
 			s->answered = true;
-			s->active = s->saved->delivered;
+			s->active = s->saved->delivered && s->saved->position <= position;
+			if (!s->active) {
+				s->saved->extent = NULL;
+				s->saved->n_seen = 0;
+			}
 		}
 	}
 	update_audience(c);
