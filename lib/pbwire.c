@@ -4,20 +4,32 @@
 #define VARINT 0u
 #define LENGTH 2u
 
+size_t
+pb_varint_size(uint64_t v)
+{
+	size_t n = 1;
+
+	while (v >>= 7)
+		n++;
+	return n;
+}
+
+uint8_t *
+pb_write_varint(uint8_t *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
 static void
 put_varint(struct buf *b, uint64_t v)
 {
-	uint8_t p[10];
-	size_t n = 0;
+	size_t n = pb_varint_size(v);
 
-	do {
-		p[n] = (uint8_t)(v & 0x7f);
-		v >>= 7;
-		if (v != 0)
-			p[n] |= 0x80;
-		n++;
-	} while (v != 0);
-	buf_put(b, p, n);
+	pb_write_varint(buf_room(b, n), v);
+	buf_added(b, n);
 }
 
 void

@@ -10,6 +10,10 @@
 
 #include "buf.h"
 
+/* A varint alone: its size, and where it ends after it was written there. */
+size_t pb_varint_size(uint64_t v);
+uint8_t *pb_write_varint(uint8_t *p, uint64_t v);
+
 /* A varint field; zero, the default, is left out. */
 void pb_put_uint(struct buf *b, unsigned field, uint64_t value);
 /* A length-delimited field: string, bytes or packed message. */

@@ -1,6 +1,8 @@
 /* The Satellite protocol's codes, rows and operations. */
 #include "satellite.h"
 
+#include <string.h>
+
 #include "pbwire.h"
 
 const ProtobufCMessageDescriptor *
@@ -108,4 +110,61 @@ bool
 sat_is_null(const SatOpRow *row, size_t i)
 {
 	return i / 8 < row->nulls_bitmask.len && (row->nulls_bitmask.data[i / 8] & 0x80 >> i % 8) != 0;
+}
+
+/* Bytes of a length-delimited field whose number is below 16. */
+static size_t
+field_size(size_t n)
+{
+	return 1 + pb_varint_size(n) + n;
+}
+
+static uint8_t *
+put_head(uint8_t *p, unsigned field, size_t n)
+{
+	*p++ = (uint8_t)(field << 3 | 2);
+	return pb_write_varint(p, n);
+}
+
+static uint8_t *
+put_field(uint8_t *p, unsigned field, const void *bytes, size_t n)
+{
+	p = put_head(p, field, n);
+	if (n > 0)
+		memcpy(p, bytes, n);
+	return p + n;
+}
+
+/* By hand, since initial rows are many; the numbers are proto/satellite.proto's. */
+void
+sat_oplog_add_insert(
+    struct buf *body, uint32_t relation, const struct sat_value *values, size_t n, char **tags, size_t n_tags)
+{
+	size_t mask = (n + 7) / 8, row = field_size(mask), insert, op;
+	uint8_t *p, *bits;
+
+	for (size_t i = 0; i < n; i++)
+		row += field_size(values[i].text != NULL ? values[i].len : 0);
+	insert = 1 + pb_varint_size(relation) + field_size(row);
+	for (size_t i = 0; i < n_tags; i++)
+		insert += field_size(strlen(tags[i]));
+	op = field_size(insert);
+	p = buf_room(body, field_size(op));
+	p = put_head(p, 1, op);	    /* SatOpLog.ops */
+	p = put_head(p, 4, insert); /* SatTransOp.insert */
+	*p++ = 1 << 3;		    /* SatOpInsert.relation_id, a varint */
+	p = pb_write_varint(p, relation);
+	p = put_head(p, 2, row);  /* SatOpInsert.row_data */
+	p = put_head(p, 1, mask); /* SatOpRow.nulls_bitmask */
+	bits = p;
+	memset(bits, 0, mask);
+	p += mask;
+	for (size_t i = 0; i < n; i++) {
+		if (values[i].text == NULL)
+			bits[i / 8] |= (uint8_t)(0x80 >> i % 8);
+		p = put_field(p, 2, values[i].text, values[i].text != NULL ? values[i].len : 0);
+	}
+	for (size_t i = 0; i < n_tags; i++)
+		p = put_field(p, 3, tags[i], strlen(tags[i])); /* SatOpInsert.tags */
+	buf_added(body, field_size(op));
 }

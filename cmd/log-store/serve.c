@@ -217,7 +217,7 @@ meet_snapshot(struct peer *peer, const Frame *f)
 	}
 	w = waiting_new(peer, WAIT_MEET);
 	w->id = m->id;
-	w->instance = m->instance;
+	w->instance = m->extent->instance;
 	w->lsn = m->lsn;
 	w->xmin = m->extent->xmin;
 	w->xmax = m->extent->xmax;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "extent.h"
 #include "log.h"
 #include "pbwire.h"
 #include "position.h"
@@ -604,19 +605,6 @@ translog_read_schema(struct buf *body, unsigned field)
 	mdb_cursor_close(cursor);
 }
 
-static bool
-is_visible(const SnapshotExtent *extent, uint64_t xid)
-{
-	if (xid < extent->xmin)
-		return true;
-	if (xid >= extent->xmax)
-		return false;
-	for (size_t i = 0; i < extent->n_xip; i++)
-		if (extent->xip[i] == xid)
-			return false;
-	return true;
-}
-
 uint64_t
 translog_meet(const SnapshotExtent *extent, bool *exact)
 {
@@ -639,7 +627,7 @@ translog_meet(const SnapshotExtent *extent, bool *exact)
 		memcpy(&head, value.mv_data, sizeof head);
 		if (position < durable.lead_began || head.max_xid < extent->xmin)
 			break;
-		if (!is_visible(extent, head.xid))
+		if (!extent_sees(extent, head.xid))
 			lowest_hidden = position;
 		else if (highest_seen == 0)
 			highest_seen = position;

@@ -1,6 +1,6 @@
 /*
  * pg-snapshot: "these tables for this user, now". Each snapshot is one read-only transaction, whose rows are
- * streamed by COPY as fast as the gateway grants.
+ * read by COPY and sent as fast as the gateways grant.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,15 +9,24 @@
 #include "pg.h"
 #include "service.h"
 #include "snapshot.h"
+#include "spool.h"
 #include "xalloc.h"
 
 static char *database_url;
+static char *spool_dir;
 static unsigned connections;
+static uint64_t memory, spool;
 
 static const struct option_def options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
 	    1 },
-	{ "connections", NULL, OPT_UINT, &connections, "8", "most connections to Postgres at once", 0, 0 },
+	{ "connections", "PG_SNAPSHOT_CONNECTIONS", OPT_UINT, &connections, "8",
+	    "connections to Postgres at most; one of them reads no rows", 0, 0 },
+	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "16M", "rows in memory that wait to be sent", 0,
+	    0 },
+	{ "spool", "PG_SNAPSHOT_SPOOL", OPT_BYTES, &spool, "1G", "more of them, in a temporary file", 0, 0 },
+	{ "spool-dir", "PG_SNAPSHOT_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp", "where it is made", 0,
+	    0 },
 	{ 0 },
 };
 
@@ -29,14 +38,15 @@ check(bool to_print)
 	(void)to_print;
 	if (error != NULL)
 		service_config_error("DATABASE_URL", "%s", error);
-	if (connections == 0)
-		service_config_error("--connections", "must be at least 1");
+	if (connections < 2)
+		service_config_error("PG_SNAPSHOT_CONNECTIONS", "must be at least 2");
 }
 
 static int
 open_snapshot(void)
 {
-	snapshot_open(database_url, connections, service_instance());
+	spool_open(spool_dir, memory, spool);
+	snapshot_open(database_url, connections - 1, service_instance());
 	service_ready("");
 	return 0;
 }
@@ -59,7 +69,7 @@ static const struct service pg_snapshot = {
 	.peers = { .handlers = snapshot_handlers, .down = snapshot_peer_down },
 	.check = check,
 	.open = open_snapshot,
-	.sandbox = SANDBOX_DIAL,
+	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.status = status,
 };
 

@@ -1,6 +1,7 @@
 /* The SQL that reads a table for a client, and its rows. */
 #include "rows.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "pg.h"
@@ -30,57 +31,108 @@ rows_lookup(struct buf *sql, const Table *table)
 }
 
 bool
-rows_copy(struct buf *sql, const Table *table, const PGresult *r, const char *user_id, const char *client_id)
+rows_are_owned(const Table *table)
 {
-	bool owned = false;
+	for (size_t i = 0; i < table->n_columns; i++)
+		if (strcmp(table->columns[i]->name, OWNER) == 0)
+			return true;
+	return false;
+}
+
+/* The first tag stands in two fields of its own, which costs Postgres less than an array of it; the array
+ * comes where that is not all. */
+#define TAGS                                                                                                 \
+	"s._tags[1].ms, s._tags[1].source, "                                                                 \
+	"CASE WHEN cardinality(s._tags) > 1 OR s._tags[1].ms IS NULL THEN s._tags END"
+#define TAG_FIELDS 3
+
+static void
+put_client(struct buf *sql, const char *client_id)
+{
+	buf_puts(sql, "EXISTS (SELECT FROM unnest(s._tags || s._column_tags) AS t WHERE t.source = ");
+	pg_put_literal(sql, client_id);
+	buf_puts(sql, ")");
+}
+
+bool
+rows_copy(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
+{
+	const char *where = " WHERE ";
 
 	if (PQntuples(r) == 0)
 		return false;
 	/* No casts: COPY writes a value as the stream does, a cast to text may not. */
-	buf_puts(sql, "COPY (SELECT s._tags, ");
-	if (client_id[0] != '\0') {
-		buf_puts(sql, "EXISTS (SELECT FROM unnest(s._tags || s._column_tags) AS t WHERE t.source = ");
-		pg_put_literal(sql, client_id);
-		buf_puts(sql, ")");
-	} else {
-		buf_puts(sql, "false");
-	}
+	buf_puts(sql, "COPY (SELECT " TAGS);
 	for (size_t i = 0; i < table->n_columns; i++) {
 		buf_puts(sql, ", m.");
 		pg_put_identifier(sql, table->columns[i]->name);
-		owned |= strcmp(table->columns[i]->name, OWNER) == 0;
 	}
 	buf_printf(sql, " FROM %s AS m LEFT JOIN %s AS s ON ", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
 	for (int k = 0; k < PQntuples(r); k++)
 		buf_printf(sql, "%ss.k%d = m.%s", k > 0 ? " AND " : "", k + 1, PQgetvalue(r, k, 2));
-	if (owned) {
-		buf_puts(sql, " WHERE coalesce(m." OWNER "::text, '') IN ('', ");
-		pg_put_literal(sql, user_id);
+	if (rows_are_owned(table)) {
+		buf_printf(sql, "%scoalesce(m." OWNER "::text, '') IN ('', ", where);
+		pg_put_literal(sql, take->user_id);
 		buf_puts(sql, ")");
+		where = " AND ";
+	}
+	if (take->client_id[0] != '\0') {
+		buf_printf(sql, "%s%s", where, known ? "" : "NOT ");
+		put_client(sql, take->client_id);
 	}
 	buf_puts(sql, ") TO STDOUT");
 	return true;
 }
 
-ProtobufCBinaryData
-rows_op(struct arena *a, const Table *table, char *line, size_t n, unsigned instance, bool *known)
+/* A tag in wire form from its parts; NULL: of this Postgres, from before there were tags. */
+static char *
+one_tag(struct arena *a, const struct sat_value *ms, const struct sat_value *source, unsigned instance)
 {
-	size_t n_fields = table->n_columns + 2, n_tags = 0;
-	struct sat_value *fields = arena_alloc(a, n_fields * sizeof *fields);
-	struct pgtext_tag before = { 0, NULL }, *tags = NULL;
-	char **wire;
+	char own[32];
+	struct sat_value from = *source, at = *ms;
+	char *wire;
 
-	if (!pgtext_copy_line(line, n, fields, n_fields) ||
-	    (fields[0].text != NULL &&
-		!pgtext_tags(a, (const char *)fields[0].text, fields[0].len, &tags, &n_tags)))
-		return (ProtobufCBinaryData){ 0, NULL };
-	*known = fields[1].len > 0 && fields[1].text[0] == 't';
-	if (n_tags == 0) {
-		tags = &before;
-		n_tags = 1;
+	if (from.text == NULL) {
+		from.len = (size_t)snprintf(own, sizeof own, SAT_POSTGRES_ORIGIN, instance);
+		from.text = (const uint8_t *)own;
 	}
-	wire = arena_alloc(a, n_tags * sizeof *wire);
-	for (size_t i = 0; i < n_tags; i++)
-		wire[i] = pgtext_tag_wire(a, &tags[i], instance);
-	return sat_op_pack(a, SAT_INSERT, table->relation, fields + 2, NULL, table->n_columns, wire, n_tags);
+	if (at.text == NULL)
+		at = (struct sat_value){ (const uint8_t *)"0", 1 };
+	wire = arena_alloc(a, from.len + 1 + at.len + 1);
+	memcpy(wire, from.text, from.len);
+	wire[from.len] = '@';
+	memcpy(wire + from.len + 1, at.text, at.len);
+	wire[from.len + 1 + at.len] = '\0';
+	return wire;
+}
+
+/* The row's tags in wire form, in the arena; false: they cannot be read. */
+static bool
+read_tags(struct arena *a, const struct sat_value *fields, unsigned instance, char ***wire, size_t *n_tags)
+{
+	struct pgtext_tag *tags;
+
+	*n_tags = 0;
+	if (fields[2].text != NULL &&
+	    !pgtext_tags(a, (const char *)fields[2].text, fields[2].len, &tags, n_tags))
+		return false;
+	*wire = arena_alloc(a, (*n_tags + 1) * sizeof **wire);
+	for (size_t i = 0; i < *n_tags; i++)
+		(*wire)[i] = pgtext_tag_wire(a, &tags[i], instance);
+	if (*n_tags == 0)
+		(*wire)[(*n_tags)++] = one_tag(a, &fields[0], &fields[1], instance);
+	return true;
+}
+
+bool
+rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n, unsigned instance)
+{
+	size_t n_fields = table->n_columns + TAG_FIELDS, n_tags;
+	struct sat_value *fields = arena_alloc(a, n_fields * sizeof *fields);
+	char **tags;
+
+	if (!pgtext_copy_line(line, n, fields, n_fields) || !read_tags(a, fields, instance, &tags, &n_tags))
+		return false;
+	sat_oplog_add_insert(body, table->relation, fields + TAG_FIELDS, table->n_columns, tags, n_tags);
+	return true;
 }

@@ -11,17 +11,18 @@
 
 /* Asks for what rows_copy() needs. */
 void rows_lookup(struct buf *sql, const Table *table);
+/* Does the table say which user each row is of? */
+bool rows_are_owned(const Table *table);
 /*
- * The COPY; false: the answer says that the table is not electrified in this snapshot. client_id: rows that
- * have a tag of this client are told apart; "": none.
+ * The COPY; false: the answer says that the table is not electrified in this snapshot. Where a client is
+ * named, the rows that it has had a part in (known), or all others.
  */
-bool rows_copy(struct buf *sql, const Table *table, const PGresult *looked_up, const char *user_id,
-    const char *client_id);
+bool rows_copy(
+    struct buf *sql, const Table *table, const PGresult *looked_up, const TakeSnapshot *take, bool known);
 /*
- * A line of COPY as a packed SatTransOp in the arena; the line is changed. len 0: it cannot be read. A row
- * without tags was there before its table was electrified. *known: it has a tag of the client.
+ * Appends a line of COPY to the body of a SatOpLog; the line is changed, the arena is for what is needed
+ * meanwhile. False: it cannot be read. A row without tags was there before its table was electrified.
  */
-ProtobufCBinaryData rows_op(
-    struct arena *a, const Table *table, char *line, size_t n, unsigned instance, bool *known);
+bool rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n, unsigned instance);
 
 #endif

@@ -1,401 +1,299 @@
-/* Snapshots that gateways have asked for. */
+/* What gateways ask for: who takes part in which snapshot, and the rows on their way to them. */
 #include "snapshot.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "log.h"
 #include "pbwire.h"
-#include "pg.h"
-#include "push.h"
-#include "rows.h"
-#include "satellite.h"
+#include "reading.h"
 #include "xalloc.h"
 
-#define APPLICATION "leyden pg-snapshot"
-#define FRAME_SIZE  (256 * 1024) /* bytes of rows in one frame, but for one longer row */
-#define IDLE	    30.0	 /* seconds until an unused connection is closed */
+#define PATIENCE 0.05 /* seconds that a snapshot waits for the last of those who take part in it */
 
-struct worker;
-
-struct snapshot {
-	uint32_t id;
+/* Who takes part in a reading. */
+struct taker {
+	struct taker *next;
 	struct peer *peer;
-	struct arena arena; /* of what was asked for */
-	const TakeSnapshot *take;
-	struct worker *worker; /* NULL: queued */
-	bool ready, begun, has_extent, ended;
-	SnapshotExtent extent;
-	size_t table;	  /* which is being read, or is next */
-	bool reading;	  /* a query for it is under way */
-	bool table_read;  /* all of it has come; some may be in the batch */
+	uint32_t id;
+	bool stands;	  /* asked to begin */
+	bool open, whole; /* has granted bytes; the next block may be longer than those */
 	uint64_t credit;  /* bytes */
-	struct buf batch; /* rows of the table that are not sent yet */
-	uint32_t count;	  /* how many */
-	struct buf known; /* rows that the client has had a part in: they come last */
-	struct snapshot *next;
+	struct block *at; /* which is next; NULL: none yet */
 };
 
-struct worker {
-	struct pg pg;
-	struct snapshot *snapshot; /* NULL: free */
-	unsigned tries;
-	ev_timer idle;
+/* What snapshot.c keeps of a reading. */
+struct party {
+	struct reading *reading;
+	struct taker *takers;
+	ev_timer patience;
+	bool fed; /* it is in no need of feeding */
+	struct party *next_hungry;
 };
 
-static struct worker *workers;
-static unsigned n_workers, instance;
-static struct snapshot *all, **end = &all; /* in the order in which they were asked for */
-static struct arena scratch;		   /* of one row */
+static struct party *hungry;
+static ev_prepare feeder;
 
-static void dispatch(void);
-static void send_rows(struct snapshot *s);
+// ---- takers
 
-// ---- the list
-
-static struct snapshot *
-find(const struct peer *peer, uint32_t id)
+static struct party *
+party_of(const struct reading *r)
 {
-	for (struct snapshot *s = all; s != NULL; s = s->next)
-		if (s->peer == peer && s->id == id)
-			return s;
+	return r->owner_data;
+}
+
+static struct taker *
+find(const struct peer *peer, uint32_t id, struct party **party)
+{
+	for (struct reading *r = reading_first(); r != NULL; r = r->next) {
+		*party = party_of(r);
+		for (struct taker *t = (*party)->takers; t != NULL; t = t->next)
+			if (t->peer == peer && t->id == id)
+				return t;
+	}
 	return NULL;
 }
 
-/* Takes it out and frees it; its connection is free again. */
 static void
-finish(struct snapshot *s, bool reusable)
+party_free(struct party *p)
 {
-	struct worker *w = s->worker;
-	struct snapshot **at = &all;
+	while (p->takers != NULL) {
+		struct taker *t = p->takers;
 
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	if (*at == NULL)
-		end = at;
-	push_forget(s);
-	if (w != NULL) {
-		w->snapshot = NULL;
-		if (!reusable)
-			pg_close(&w->pg);
-		ev_timer_stop(loop(), &w->idle);
-		ev_timer_set(&w->idle, IDLE, 0.);
-		ev_timer_start(loop(), &w->idle);
+		p->takers = t->next;
+		free(t);
 	}
-	buf_clear(&s->batch);
-	buf_clear(&s->known);
-	arena_clear(&s->arena);
-	free(s);
+	for (struct party **at = &hungry; *at != NULL; at = &(*at)->next_hungry) {
+		if (*at == p) {
+			*at = p->next_hungry;
+			break;
+		}
+	}
+	ev_timer_stop(loop(), &p->patience);
+	free(p);
 }
 
-/* Tells the peer why there is no snapshot, and ends it. */
+/* The taker has its next block, or wants it no more. */
 static void
-fail(struct snapshot *s, const char *why)
+pass_block(struct party *p, struct taker *t)
 {
-	SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
+	struct block *b = t->at;
 
-	log_warning(
-	    "snapshot-failed", "peer=%s id=%" PRIu32 " error=%s", s->peer->tool, s->id, log_quote(why));
-	failed.id = s->id;
-	failed.message = (char *)(uintptr_t)why;
-	peer_send(s->peer, FRAME__BODY_SNAPSHOT_FAILED, &failed);
-	finish(s, false);
-	dispatch();
+	t->at = b->next;
+	if (--b->left == 0)
+		reading_drop_block(p->reading);
 }
 
-// ---- a connection for each
+/* Takes it out; false: the reading is gone with its last. */
+static bool
+leave(struct party *p, struct taker *t)
+{
+	struct taker **at = &p->takers;
+
+	while (t->at != NULL)
+		pass_block(p, t);
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	free(t);
+	if (--p->reading->takers > 0)
+		return true;
+	reading_free(p->reading);
+	party_free(p);
+	return false;
+}
+
+// ---- beginning
 
 static void
-tell_ready(struct snapshot *s)
+tell_ready(const struct taker *t)
 {
 	SnapshotReady ready = SNAPSHOT_READY__INIT;
 
-	s->ready = true;
-	s->worker->tries = 0;
-	ready.id = s->id;
-	peer_send(s->peer, FRAME__BODY_SNAPSHOT_READY, &ready);
+	ready.id = t->id;
+	peer_send(t->peer, FRAME__BODY_SNAPSHOT_READY, &ready);
 }
 
 static void
-on_opened(struct pg *pg)
+tell_begun(struct reading *r, const struct taker *t)
 {
-	struct worker *w = pg->data;
+	SnapshotBegun begun = SNAPSHOT_BEGUN__INIT;
 
-	if (w->snapshot != NULL && !w->snapshot->ready)
-		tell_ready(w->snapshot);
+	begun.id = t->id;
+	begun.extent = &r->extent;
+	begun.lsn = r->lsn;
+	peer_send(t->peer, FRAME__BODY_SNAPSHOT_BEGUN, &begun);
 }
 
 static void
-on_lost(struct pg *pg, const char *why)
+on_begun(struct reading *r)
 {
-	struct worker *w = pg->data;
+	for (struct taker *t = party_of(r)->takers; t != NULL; t = t->next)
+		if (t->stands)
+			tell_begun(r, t);
+}
 
-	if (w->snapshot == NULL)
+/* Begins once all who take part stand at their place in the stream. */
+static void
+begin_if_all_stand(struct party *p)
+{
+	bool all = true;
+
+	for (const struct taker *t = p->takers; t != NULL; t = t->next)
+		all &= t->stands;
+	if (!all || p->reading->state != READING_READY)
 		return;
-	if (!w->snapshot->begun && w->tries++ == 0) {
-		w->snapshot->ready = false;
-		pg_open(pg);
-		return;
-	}
-	w->tries = 0;
-	fail(w->snapshot, why);
-}
-
-/* Gives the free connections to the oldest that wait. */
-static void
-dispatch(void)
-{
-	struct snapshot *s = all;
-
-	for (unsigned i = 0; i < n_workers; i++) {
-		struct worker *w = &workers[i];
-
-		if (w->snapshot != NULL)
-			continue;
-		while (s != NULL && s->worker != NULL)
-			s = s->next;
-		if (s == NULL)
-			return;
-		w->snapshot = s;
-		s->worker = w;
-		ev_timer_stop(loop(), &w->idle);
-		if (w->pg.conn != NULL)
-			tell_ready(s);
-		else
-			pg_open(&w->pg);
-	}
+	ev_timer_stop(loop(), &p->patience);
+	reading_begin(p->reading);
 }
 
 static void
-on_idle(struct ev_loop *l, ev_timer *timer, int events)
+on_ready(struct reading *r)
 {
-	struct worker *w = timer->data;
+	for (struct taker *t = party_of(r)->takers; t != NULL; t = t->next)
+		if (!t->stands)
+			tell_ready(t);
+	begin_if_all_stand(party_of(r));
+}
+
+static void
+on_patience(struct ev_loop *l, ev_timer *w, int events)
+{
+	struct party *p = w->data;
 
 	(void)l;
 	(void)events;
-	if (w->snapshot == NULL)
-		pg_close(&w->pg);
-}
-
-// ---- the transaction
-
-/* "xmin:xmax:xip,xip" */
-static bool
-parse_extent(struct snapshot *s, const char *text)
-{
-	char *at;
-
-	snapshot_extent__init(&s->extent);
-	s->extent.xmin = strtoull(text, &at, 10);
-	if (*at++ != ':')
-		return false;
-	s->extent.xmax = strtoull(at, &at, 10);
-	if (*at++ != ':')
-		return false;
-	s->extent.xip = arena_alloc(&s->arena, (strlen(at) / 2 + 1) * sizeof *s->extent.xip);
-	while (*at != '\0') {
-		char *before = at;
-
-		s->extent.xip[s->extent.n_xip++] = strtoull(at, &at, 10);
-		if (at == before || (*at != ',' && *at != '\0'))
-			return false;
-		at += *at == ',';
-	}
-	return true;
-}
-
-static void
-on_pushed(void *data, uint64_t lsn, const char *error)
-{
-	struct snapshot *s = data;
-	SnapshotBegun begun = SNAPSHOT_BEGUN__INIT;
-
-	if (error != NULL) {
-		fail(s, error);
-		return;
-	}
-	s->has_extent = true;
-	begun.id = s->id;
-	begun.extent = &s->extent;
-	begun.lsn = lsn;
-	peer_send(s->peer, FRAME__BODY_SNAPSHOT_BEGUN, &begun);
-	send_rows(s);
-}
-
-static void
-on_begun(struct pg *pg, PGresult *r)
-{
-	struct worker *w = pg->data;
-	struct snapshot *s = w->snapshot;
-
-	if (pg_failed(r, "begin-snapshot"))
-		fail(s, pg_message(PQresultErrorMessage(r)));
-	else if (PQntuples(r) != 1 || !parse_extent(s, PQgetvalue(r, 0, 0)))
-		fail(s, "Postgres told no snapshot");
-	else
-		push_ask(on_pushed, s); /* after the snapshot: what it sees is before that place */
+	if (p->reading->state == READING_READY)
+		reading_begin(p->reading);
 }
 
 // ---- rows
 
-/* What one frame may hold now. */
-static size_t
-frame_limit(const struct snapshot *s)
+static bool
+may_take(const struct taker *t)
 {
-	return s->credit < FRAME_SIZE ? (size_t)s->credit : FRAME_SIZE;
+	return t->at != NULL && t->open && (t->at->len <= t->credit || t->whole);
 }
 
-static void
-flush_batch(struct snapshot *s)
+/* One frame for all of the taker's peer that can take this block now. False: the reading is gone. */
+static bool
+send_block(struct party *p, struct taker *first)
 {
+	const struct block *b = first->at;
+	const uint8_t *rows = block_data(b);
+	const struct peer *peer = first->peer;
 	struct buf body = { 0 };
 
-	pb_put_uint(&body, 1, s->id);
-	pb_put_uint(&body, 2, s->take->tables[s->table]->relation);
-	pb_put_uint(&body, 3, s->count);
-	pb_put_bytes(&body, 4, buf_data(&s->batch), s->batch.len);
-	peer_send_packed(s->peer, FRAME__BODY_ROWS_READ, &body);
+	if (rows == NULL) {
+		SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
+
+		failed.id = first->id;
+		failed.message = (char *)(uintptr_t) "what was read of the rows is lost";
+		peer_send(first->peer, FRAME__BODY_SNAPSHOT_FAILED, &failed);
+		return leave(p, first);
+	}
+	for (struct taker *t = first; t != NULL; t = t->next)
+		if (t->peer == peer && t->at == b && may_take(t))
+			pb_put_uint(&body, 1, t->id);
+	pb_put_uint(&body, 2, b->relation);
+	pb_put_uint(&body, 3, b->count);
+	pb_put_bytes(&body, 4, rows, b->len);
+	pb_put_uint(&body, 5, b->known);
+	peer_send_packed(first->peer, FRAME__BODY_ROWS_READ, &body);
 	buf_clear(&body);
-	s->credit = s->credit > s->batch.len ? s->credit - s->batch.len : 0;
-	s->count = 0;
-	buf_take(&s->batch, s->batch.len);
-}
+	for (struct taker *t = first; t != NULL; t = t->next) {
+		bool last = b->left == 1;
 
-static void
-on_ended(struct pg *pg, PGresult *r)
-{
-	struct worker *w = pg->data;
-
-	finish(w->snapshot, !pg_failed(r, "end-snapshot"));
-	dispatch();
-}
-
-static void
-end_snapshot(struct snapshot *s)
-{
-	SnapshotEnded ended = SNAPSHOT_ENDED__INIT;
-
-	s->ended = true;
-	ended.id = s->id;
-	ended.known = (ProtobufCBinaryData){ s->known.len, buf_data(&s->known) };
-	peer_send(s->peer, FRAME__BODY_SNAPSHOT_ENDED, &ended);
-	pg_ask(&s->worker->pg, "COMMIT", on_ended);
-}
-
-/* The table has been read to its end. */
-static void
-on_table_read(struct pg *pg, PGresult *r)
-{
-	struct snapshot *s = ((struct worker *)pg->data)->snapshot;
-
-	if (pg_failed(r, "read-rows")) {
-		fail(s, pg_message(PQresultErrorMessage(r)));
-		return;
-	}
-	s->reading = false;
-	s->table_read = true;
-	send_rows(s);
-}
-
-static void
-on_copied(struct pg *pg)
-{
-	struct snapshot *s = ((struct worker *)pg->data)->snapshot;
-	const Table *table = s->take->tables[s->table];
-
-	while (s->credit > 0) {
-		ProtobufCBinaryData op;
-		char *line = NULL;
-		bool known;
-		int n = PQgetCopyData(pg->conn, &line, 1);
-
-		if (n == 0)
-			return;
-		if (n == -1) {
-			pg_copy_end(pg, on_table_read);
-			return;
-		}
-		if (n < 0) {
-			pg_fail(pg, PQerrorMessage(pg->conn));
-			return;
-		}
-		arena_reset(&scratch);
-		op = rows_op(&scratch, table, line, (size_t)n, instance, &known);
-		PQfreemem(line);
-		if (op.len == 0) {
-			fail(s, "a row cannot be read");
-			return;
-		}
-		if (known) {
-			sat_oplog_add(&s->known, op.data, op.len);
+		if (t->peer != peer || t->at != b || !may_take(t))
 			continue;
+		t->credit -= b->len < t->credit ? b->len : t->credit;
+		t->whole = false;
+		pass_block(p, t);
+		if (last)
+			break; /* and the block is gone */
+	}
+	return true;
+}
+
+/* Sends what can be sent. False: the reading is gone. */
+static bool
+feed(struct party *p)
+{
+	for (struct taker *t = p->takers, *next; t != NULL; t = next) {
+		next = t->next;
+		while (may_take(t)) {
+			struct block *b = t->at;
+
+			if (!send_block(p, t))
+				return false;
+			if (t->at == b)
+				break;
 		}
-		if (s->batch.len > 0 && s->batch.len + op.len > frame_limit(s))
-			flush_batch(s);
-		sat_oplog_add(&s->batch, op.data, op.len);
-		s->count++;
-		if (s->credit > 0 && s->batch.len >= frame_limit(s))
-			flush_batch(s);
+		if (t->at == NULL && t->open && p->reading->state == READING_WHOLE) {
+			SnapshotEnded ended = SNAPSHOT_ENDED__INIT;
+
+			ended.id = t->id;
+			peer_send(t->peer, FRAME__BODY_SNAPSHOT_ENDED, &ended);
+			if (!leave(p, t))
+				return false;
+		}
 	}
-	pg_pause(pg);
+	return true;
+}
+
+/* At the end of each turn: then those who keep step can be served by one frame. */
+static void
+on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	while (hungry != NULL) {
+		struct party *p = hungry;
+
+		hungry = p->next_hungry;
+		p->fed = true;
+		feed(p);
+	}
 }
 
 static void
-on_copying(struct pg *pg, PGresult *r)
+mark_hungry(struct party *p)
 {
-	if (pg_failed(r, "read-rows"))
-		fail(((struct worker *)pg->data)->snapshot, pg_message(PQresultErrorMessage(r)));
-}
-
-static void
-on_looked_up(struct pg *pg, PGresult *r)
-{
-	struct snapshot *s = ((struct worker *)pg->data)->snapshot;
-	struct buf sql = { 0 };
-
-	if (pg_failed(r, "look-up-table"))
-		fail(s, pg_message(PQresultErrorMessage(r)));
-	else if (!rows_copy(&sql, s->take->tables[s->table], r, s->take->user_id, s->take->client_id))
-		fail(s, "the table is not electrified");
-	else
-		pg_ask(pg, buf_cstr(&sql), on_copying);
-	buf_clear(&sql);
-}
-
-static void
-read_table(struct snapshot *s)
-{
-	struct buf sql = { 0 };
-
-	s->reading = true;
-	rows_lookup(&sql, s->take->tables[s->table]);
-	pg_ask(&s->worker->pg, buf_cstr(&sql), on_looked_up);
-	buf_clear(&sql);
-}
-
-/* Goes on as far as the credit allows. */
-static void
-send_rows(struct snapshot *s)
-{
-	if (s->reading) {
-		if (s->credit > 0)
-			pg_resume(&s->worker->pg);
+	if (!p->fed)
 		return;
+	p->fed = false;
+	p->next_hungry = hungry;
+	hungry = p;
+}
+
+static void
+on_grown(struct reading *r, struct block *b)
+{
+	for (struct taker *t = party_of(r)->takers; t != NULL; t = t->next)
+		if (t->at == NULL)
+			t->at = b;
+	mark_hungry(party_of(r));
+}
+
+static void
+on_whole(struct reading *r)
+{
+	mark_hungry(party_of(r));
+}
+
+static void
+on_failed(struct reading *r, const char *why)
+{
+	struct party *p = party_of(r);
+	SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
+
+	failed.message = (char *)(uintptr_t)why;
+	for (struct taker *t = p->takers; t != NULL; t = t->next) {
+		failed.id = t->id;
+		peer_send(t->peer, FRAME__BODY_SNAPSHOT_FAILED, &failed);
 	}
-	if (!s->has_extent || s->ended || (s->credit == 0 && s->batch.len > 0))
-		return;
-	if (s->batch.len > 0)
-		flush_batch(s);
-	if (s->table_read) {
-		s->table_read = false;
-		s->table++;
-	}
-	if (s->table == s->take->n_tables)
-		end_snapshot(s);
-	else if (s->credit > 0)
-		read_table(s);
+	party_free(p);
 }
 
 // ---- what gateways ask
@@ -403,57 +301,75 @@ send_rows(struct snapshot *s)
 static void
 on_take(struct peer *peer, const Frame *f)
 {
-	size_t n = take_snapshot__get_packed_size(f->take_snapshot);
-	uint8_t *copy = xmalloc(n);
-	struct snapshot *s = xcalloc(1, sizeof *s);
+	struct reading *r = reading_find(f->take_snapshot);
+	struct taker *t = xcalloc(1, sizeof *t), **at;
+	struct party *p;
 
-	take_snapshot__pack(f->take_snapshot, copy);
-	s->take = take_snapshot__unpack(arena_pb(&s->arena), n, copy);
-	free(copy);
-	s->id = f->take_snapshot->id;
-	s->peer = peer;
-	*end = s;
-	end = &s->next;
-	dispatch();
+	t->peer = peer;
+	t->id = f->take_snapshot->id;
+	if (r == NULL) {
+		r = reading_new(f->take_snapshot);
+		p = xcalloc(1, sizeof *p);
+		p->reading = r;
+		p->fed = true;
+		ev_init(&p->patience, on_patience);
+		p->patience.data = p;
+		r->owner_data = p;
+	}
+	p = party_of(r);
+	for (at = &p->takers; *at != NULL; at = &(*at)->next)
+		;
+	*at = t;
+	r->takers++;
+	if (r->state == READING_READY)
+		tell_ready(t);
+	else
+		reading_dispatch();
 }
 
 static void
 on_begin(struct peer *peer, const Frame *f)
 {
-	struct snapshot *s = find(peer, f->begin_snapshot->id);
+	struct party *p;
+	struct taker *t = find(peer, f->begin_snapshot->id, &p);
 
-	if (s == NULL || s->begun)
+	if (t == NULL || t->stands)
 		return;
-	if (!s->ready) {
-		fail(s, "the connection to Postgres was lost");
-		return;
+	t->stands = true;
+	if (p->reading->state >= READING_BEGUN) {
+		tell_begun(p->reading, t);
+	} else if (p->reading->state == READING_READY) {
+		if (!ev_is_active(&p->patience)) {
+			ev_timer_set(&p->patience, PATIENCE, 0.);
+			ev_timer_start(loop(), &p->patience);
+		}
+		begin_if_all_stand(p);
 	}
-	s->begun = true;
-	pg_ask(&s->worker->pg,
-	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()", on_begun);
 }
 
 static void
 on_send(struct peer *peer, const Frame *f)
 {
-	struct snapshot *s = find(peer, f->send_rows->id);
+	struct party *p;
+	struct taker *t = find(peer, f->send_rows->id, &p);
 
-	if (s == NULL)
+	if (t == NULL)
 		return;
-	s->credit += f->send_rows->bytes;
-	if (s->worker != NULL)
-		send_rows(s);
+	t->credit += f->send_rows->bytes;
+	t->open |= f->send_rows->bytes > 0;
+	t->whole |= f->send_rows->whole;
+	reading_go(p->reading);
+	mark_hungry(p);
 }
 
 static void
 on_cancel(struct peer *peer, const Frame *f)
 {
-	struct snapshot *s = find(peer, f->cancel_snapshot->id);
+	struct party *p;
+	struct taker *t = find(peer, f->cancel_snapshot->id, &p);
 
-	if (s == NULL)
-		return;
-	finish(s, s->ready && !s->begun);
-	dispatch();
+	if (t != NULL && leave(p, t))
+		begin_if_all_stand(p);
 }
 
 const struct handler snapshot_handlers[] = {
@@ -464,43 +380,52 @@ const struct handler snapshot_handlers[] = {
 	{ 0 },
 };
 
-void
-snapshot_peer_down(struct peer *peer)
+/* Takes one that is the peer's out of its reading; false: there is none. */
+static bool
+leave_one(const struct peer *peer)
 {
-	for (struct snapshot *s = all, *next; s != NULL; s = next) {
-		next = s->next;
-		if (s->peer == peer)
-			finish(s, s->ready && !s->begun);
+	for (struct reading *r = reading_first(); r != NULL; r = r->next) {
+		struct party *p = party_of(r);
+
+		for (struct taker *t = p->takers; t != NULL; t = t->next) {
+			if (t->peer != peer)
+				continue;
+			if (leave(p, t))
+				begin_if_all_stand(p);
+			return true;
+		}
 	}
-	dispatch();
+	return false;
 }
 
 void
-snapshot_open(const char *url, unsigned connections, unsigned number)
+snapshot_peer_down(struct peer *peer)
 {
-	static const struct pg_hooks hooks = { on_opened, on_lost, on_copied };
+	while (leave_one(peer))
+		;
+}
 
-	instance = number;
-	n_workers = connections;
-	workers = xcalloc(n_workers, sizeof *workers);
-	for (unsigned i = 0; i < n_workers; i++) {
-		pg_init(&workers[i].pg, url, APPLICATION, false, &hooks, &workers[i]);
-		ev_init(&workers[i].idle, on_idle);
-		workers[i].idle.data = &workers[i];
-	}
-	push_open(url);
+void
+snapshot_open(const char *url, unsigned connections, unsigned instance)
+{
+	static const struct reading_hooks hooks = { on_ready, on_begun, on_grown, on_whole, on_failed };
+
+	reading_open(url, connections, instance, &hooks);
+	ev_prepare_init(&feeder, on_turn_end);
+	ev_set_priority(&feeder, 1); /* before the frames of the turn go out */
+	ev_prepare_start(loop(), &feeder);
+	ev_unref(loop());
 }
 
 char *
 snapshot_status(void)
 {
-	unsigned active = 0, queued = 0, open = 0;
+	unsigned readings, queued, connections, takers = 0;
 
-	for (const struct snapshot *s = all; s != NULL; s = s->next) {
-		active += s->worker != NULL;
-		queued += s->worker == NULL;
-	}
-	for (unsigned i = 0; i < n_workers; i++)
-		open += workers[i].pg.conn != NULL;
-	return xasprintf("\"active\":%u,\"queued\":%u,\"connections\":%u", active, queued, open);
+	reading_count(&readings, &queued, &connections);
+	for (const struct reading *r = reading_first(); r != NULL; r = r->next)
+		takers += r->takers;
+	return xasprintf(
+	    "\"snapshots\":%u,\"queued\":%u,\"takers\":%u,\"connections\":%u,\"spooled\":%" PRIu64, readings,
+	    queued, takers, connections, spool_in_file());
 }

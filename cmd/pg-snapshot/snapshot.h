@@ -1,7 +1,8 @@
 /*
- * Snapshots that gateways have asked for: a queue, and as many connections as are allowed. One that has a
- * connection is ready; told to begin it opens its transaction; granted bytes it sends rows, table after
- * table, and no more than granted but for one row that is longer.
+ * Snapshots that gateways have asked for. Those who ask for the same take part in one, until it begins; told
+ * that a connection is there (ready), each says when it stands in its stream, and all hear what the snapshot
+ * sees. Then each gets the rows as fast as it grants bytes, and no more than granted but for one block that
+ * is longer. A connection is held while Postgres gives the rows, however long they take to be sent.
  */
 #ifndef LEYDEN_SNAPSHOT_H
 #define LEYDEN_SNAPSHOT_H

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "delivery.h"
 #include "gateway.h"
 #include "log.h"
 #include "replicate.h"
@@ -107,7 +108,7 @@ client_writable(struct client *c)
 {
 	if (c->state != CLIENT_IN)
 		return;
-	subscribe_grant(c);
+	delivery_grant(c);
 	replicate_pump(c);
 }
 

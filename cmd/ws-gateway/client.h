@@ -1,6 +1,6 @@
 /*
  * One client: from its first message to its last. client.c has its life and the messages' table; replicate.c
- * sends it the log; subscribe.c gives it subscriptions and their initial rows; accept.c takes its own
+ * sends it the log; subscribe.c gives it subscriptions, delivery.c their initial rows; accept.c takes its own
  * transactions.
  */
 #ifndef WS_GATEWAY_CLIENT_H
@@ -58,7 +58,7 @@ struct client {
 	const struct table_version **announced; /* relations sent since the stream started */
 	size_t n_announced;
 
-	/* subscribe.c */
+	/* subscribe.c, delivery.c */
 	struct subscription *subscriptions;
 	struct delivery *delivery; /* of initial rows, under way */
 	Subscription **saved;	   /* from log-store at the time of attaching */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "delivery.h"
 #include "gateway.h"
 #include "log.h"
 #include "position.h"
@@ -37,8 +38,8 @@ replicate_announce(struct client *c, const struct table_version *table)
 	conn_send(c->conn, chunk_ref(table->relation));
 }
 
-void
-replicate_set_audience(struct client *c, const uint32_t *relations, size_t n)
+struct audience *
+replicate_audience(const struct client *c, const uint32_t *relations, size_t n)
 {
 	bool owned = false;
 
@@ -47,8 +48,7 @@ replicate_set_audience(struct client *c, const uint32_t *relations, size_t n)
 
 		owned |= t != NULL && t->owned;
 	}
-	audience_unref(c->audience);
-	c->audience = audience_get(owned ? c->user_id : NULL, relations, n);
+	return audience_get(owned ? c->user_id : NULL, relations, n);
 }
 
 // ---- start and stop
@@ -105,7 +105,7 @@ start_stream(struct client *c, struct cursor from)
 	c->n_announced = 0; /* the client forgets relations at every start */
 	c->in_transaction = false;
 	if (c->audience == NULL)
-		replicate_set_audience(c, NULL, 0);
+		c->audience = replicate_audience(c, NULL, 0);
 }
 
 static void
@@ -124,7 +124,8 @@ static void
 resume(struct client *c, const SatInStartReplicationReq *request, uint64_t position)
 {
 	char message[200];
-	const char *unknown = subscribe_resume(c, request->subscription_ids, request->n_subscription_ids);
+	const char *unknown =
+	    subscribe_resume(c, request->subscription_ids, request->n_subscription_ids, position);
 
 	if (unknown != NULL) {
 		snprintf(message, sizeof message, "Unknown subscription: %.*s%s",
@@ -176,7 +177,7 @@ replicate_start(struct client *c, const SatInStartReplicationReq *request)
 		resume(c, request, position);
 	}
 	if (c->streaming) {
-		subscribe_started(c);
+		delivery_next(c);
 		accept_moved(c);
 		replicate_pump(c);
 	}
@@ -195,7 +196,7 @@ replicate_stop(struct client *c)
 
 /* Relations that the record's visible changes use, before the frame that uses them. */
 static void
-announce_for(struct client *c, const Transaction *t)
+announce_for(struct client *c, const struct audience *audience, const Transaction *t)
 {
 	for (size_t i = 0; i < t->n_changes; i++) {
 		const Change *change = t->changes[i];
@@ -204,7 +205,7 @@ announce_for(struct client *c, const Transaction *t)
 			for (size_t k = 0; k < change->migration->n_tables; k++)
 				replicate_announce(
 				    c, schema_table_at(change->migration->tables[k]->relation, t->position));
-		} else if (audience_view(c->audience, t, change) != VIEW_NONE) {
+		} else if (audience_view(audience, t, change) != VIEW_NONE) {
 			const struct table_version *v =
 			    schema_table_at(change->relation, t->position - t->early);
 
@@ -237,20 +238,24 @@ send_record(struct client *c, struct record *record)
 	bool force = (own && t->part == 0) || (t->last && c->in_transaction);
 	unsigned flags = (c->in_transaction ? 0 : ENCODE_BEGIN) | (t->last ? ENCODE_COMMIT : 0) |
 			 (force ? ENCODE_FORCE : 0) | (own ? ENCODE_ECHO : 0);
-	struct chunk *chunk = mine ? audience_encode(record, c->audience, flags) : NULL;
+	struct audience *reduced = subscribe_audience(c, t),
+			*audience = reduced != NULL ? reduced : c->audience;
+	struct chunk *chunk = mine ? audience_encode(record, audience, flags) : NULL;
 
 	if (chunk != NULL && !own && c->echoed) {
 		chunk_unref(chunk);
+		audience_unref(reduced);
 		ev_timer_init(&c->after_echo, on_after_echo, ECHO_GAP, 0.);
 		c->after_echo.data = c;
 		ev_timer_start(loop(), &c->after_echo);
 		return false;
 	}
 	if (chunk != NULL) {
-		announce_for(c, t);
+		announce_for(c, audience, t);
 		conn_send(c->conn, chunk);
 		c->in_transaction = !t->last;
 	}
+	audience_unref(reduced);
 	c->cursor = cursor_after(record);
 	if (own && t->last) {
 		c->echoed = true;
@@ -268,7 +273,7 @@ replicate_pump(struct client *c)
 		return;
 	while (c->state == CLIENT_IN && c->streaming && !c->held &&
 	       conn_pending(c->conn) < gateway_client_buffer()) {
-		if (!c->in_transaction && subscribe_deliver_at(c))
+		if (!c->in_transaction && delivery_at(c))
 			return;
 		switch (stream_next(&c->cursor, &record)) {
 		case STREAM_RECORD:

@@ -13,7 +13,7 @@ void replicate_announce(struct client *c, const struct table_version *table);
 /* An empty transaction of the client's own: the log holds nothing of it that this stream has still to send.
  */
 void replicate_echo_empty(struct client *c, uint64_t timestamp);
-/* What the client subscribes to has changed. */
-void replicate_set_audience(struct client *c, const uint32_t *relations, size_t n);
+/* The client with these tables; a reference for the caller. */
+struct audience *replicate_audience(const struct client *c, const uint32_t *relations, size_t n);
 
 #endif

@@ -15,12 +15,12 @@
 #include "ask.h"
 #include "client.h"
 #include "conn.h"
+#include "delivery.h"
 #include "gateway.h"
 #include "log.h"
 #include "schema.h"
 #include "service.h"
 #include "stream.h"
-#include "subscribe.h"
 
 static struct peer *log_peer, *auth_peer;
 static struct snapshot_peer {
@@ -49,21 +49,14 @@ static void
 on_snapshot_frame(struct peer *peer, const Frame *f)
 {
 	(void)peer;
-	subscribe_snapshot_frame(f);
-}
-
-static void
-begin_snapshots_again(void)
-{
-	for (struct client *c = clients_first(); c != NULL; c = c->next)
-		subscribe_snapshot_lost(c);
+	delivery_snapshot_frame(f);
 }
 
 static void
 on_snapshot_up(struct peer *peer)
 {
-	if (peer == upstream_snapshot())
-		begin_snapshots_again();
+	for (struct client *c = clients_first(); c != NULL; c = c->next)
+		delivery_snapshot_lost(c, peer);
 }
 
 static const struct handler snapshot_handlers[] = {
@@ -91,12 +84,6 @@ struct peer *
 upstream_snapshot(void)
 {
 	return snapshot_peers[leader].peer;
-}
-
-unsigned
-upstream_leader(void)
-{
-	return leader;
 }
 
 // ---- log-store
@@ -148,7 +135,8 @@ on_schema_read(void *data, const Frame *f)
 		leader = s->leader;
 		log_info("leader", "instance=%u", leader);
 		dial_leader();
-		begin_snapshots_again();
+		for (struct client *c = clients_first(); c != NULL; c = c->next)
+			delivery_leader_moved(c);
 	}
 	clients_pump();
 	if (!listening) {
