@@ -301,7 +301,7 @@ append_migration(Migration *migration)
 
 /* What log-store needs to know of a Transaction. */
 struct head {
-	uint32_t part;
+	uint32_t part, instance;
 	bool last, is_migration, closes;
 	uint64_t xid, commit_lsn, timestamp;
 	struct pb_field origin, client_lsn, only_client;
@@ -322,6 +322,9 @@ read_head(const ProtobufCBinaryData *packed, struct head *h)
 			break;
 		case 3:
 			h->last = f.value != 0;
+			break;
+		case 4:
+			h->instance = (uint32_t)f.value;
 			break;
 		case 5:
 			h->xid = f.value;
@@ -458,17 +461,35 @@ put_leaders(const ProtobufCBinaryData *packed, const struct head *h)
 	return size > 0;
 }
 
-/* A part of a transaction that the leader wrote while it followed. Its position once it is whole; 0: not yet,
- * or it could not be written. */
-static uint64_t
-take_own(const ProtobufCBinaryData *packed)
+static bool
+is_echoed(const struct head *h)
+{
+	char *client_id = xmemdup0(h->origin.bytes, h->origin.len);
+	ProtobufCBinaryData lsn = { h->client_lsn.len, (uint8_t *)(uintptr_t)h->client_lsn.bytes };
+	bool echoed = writes_is_echoed(client_id, &lsn);
+
+	free(client_id);
+	return echoed;
+}
+
+/*
+ * A part of what came from the leader while it followed: what it wrote itself, or what it asked about. That
+ * may be clients' transactions that it had taken when it led before, and then nobody else has.
+ */
+static bool
+take_own(const ClientTransaction *t, uint64_t *position)
 {
 	struct head h;
 
-	if (!read_head(packed, &h) || !put_leaders(packed, &h) || !h.last)
-		return 0;
-	now.last = now.next++;
-	return now.last;
+	if (!read_head(&t->transaction, &h) ||
+	    (t->introduce && (h.instance != now.leader || h.client_lsn.len == 0 || is_echoed(&h))))
+		return false;
+	if (!put_leaders(&t->transaction, &h) || !h.last)
+		return true;
+	if (h.client_lsn.len > 0)
+		note_echo(&h);
+	*position = now.last = now.next++;
+	return true;
 }
 
 bool

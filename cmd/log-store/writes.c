@@ -296,7 +296,7 @@ each_of(unsigned instance, bool (*fn)(MDB_cursor *cursor, const ClientTransactio
 }
 
 struct taking {
-	uint64_t (*put)(const ProtobufCBinaryData *transaction);
+	bool (*put)(const ClientTransaction *t, uint64_t *position);
 	size_t taken; /* bytes */
 	bool more;
 };
@@ -307,11 +307,10 @@ take(MDB_cursor *cursor, const ClientTransaction *t, void *data)
 	struct taking *taking = data;
 	XXH128_canonical_t hash;
 	MDB_val key = hash_key(&hash, t->client_id, &t->lsn);
-	uint64_t position;
+	uint64_t position = 0;
 
-	if (t->introduce)
+	if (t->transaction.len == 0 || !taking->put(t, &position))
 		return true;
-	position = taking->put(&t->transaction);
 	taking->taken += t->transaction.len;
 	if (position != 0)
 		put_accepted(&key, t->position, position);
@@ -321,7 +320,7 @@ take(MDB_cursor *cursor, const ClientTransaction *t, void *data)
 }
 
 bool
-writes_take_own(unsigned instance, uint64_t (*put)(const ProtobufCBinaryData *transaction))
+writes_take_own(unsigned instance, bool (*put)(const ClientTransaction *t, uint64_t *position))
 {
 	struct taking taking = { put, 0, false };
 
@@ -366,6 +365,14 @@ writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *du
 	*echo = 0;
 	return put_write(t) && put_accepted(&key, t->position, 0) &&
 	       store_put(TABLE_CLIENT_LSN, &client, &lsn, 0);
+}
+
+bool
+writes_is_echoed(const char *client_id, const ProtobufCBinaryData *lsn)
+{
+	uint64_t echo;
+
+	return is_accepted(client_id, lsn, &echo) && echo != 0;
 }
 
 void

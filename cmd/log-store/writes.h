@@ -30,16 +30,18 @@ bool writes_append_part(ClientTransaction *transaction, unsigned instance, uint3
 /* The parts of an unfinished one. */
 void writes_drop_parts(unsigned instance);
 /*
- * Takes what the instance wrote, and no leader has taken, out of the log of writes, the oldest first: put()
- * puts each part into the log from Postgres, and returns the position of the last one. As much as one turn
- * may take; true: there is more.
+ * Takes what came from the instance, and no leader has taken, out of the log of writes, the oldest first:
+ * put() puts each part into the log from Postgres, with the position once it is whole; or leaves it, and
+ * returns false. As much as one turn may take; true: there is more.
  */
-bool writes_take_own(unsigned instance, uint64_t (*put)(const ProtobufCBinaryData *transaction));
+bool writes_take_own(unsigned instance, bool (*put)(const ClientTransaction *t, uint64_t *position));
 /* The instance has asked to be told of all tables and rows, and the log has not told them yet. */
 bool writes_wishes_all(unsigned instance);
 /* There are several Postgres: what one has applied stays until the log has told it, in case that another has
  * to. */
 void writes_set_several(void);
+/* Has it come back? */
+bool writes_is_echoed(const char *client_id, const ProtobufCBinaryData *lsn);
 /* The transaction came back from Postgres at this position of the log. */
 void writes_echoed(const char *client_id, const ProtobufCBinaryData *lsn, uint64_t position);
 /* The transaction is no longer in the log. */

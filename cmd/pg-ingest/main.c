@@ -20,7 +20,7 @@
 static char *database_url, *slot;
 static bool to_stdout;
 static char *spool_dir;
-static uint64_t max_transaction;
+static uint64_t max_transaction, silence_time;
 static unsigned databases;
 
 static const struct option_def options[] = {
@@ -33,6 +33,8 @@ static const struct option_def options[] = {
 	    "where a transaction goes that is longer than memory allows", 0, 0 },
 	{ "max-transaction", "PG_INGEST_MAX_TRANSACTION", OPT_BYTES, &max_transaction, "64G",
 	    "the log begins anew after a longer one", 0, 0 },
+	{ "silence-time", "PG_INGEST_SILENCE_TIME", OPT_SECONDS, &silence_time, "30",
+	    "Postgres is taken to be away after so long without a word; 0: never", 0, 0 },
 	{ "stdout", NULL, OPT_BOOL, &to_stdout, NULL,
 	    "print changes from now on as text, with a slot of its own", 0, 0 },
 	{ 0 },
@@ -54,7 +56,7 @@ open_ingest(void)
 	if (slot == NULL)
 		slot = service_instance() > 1 ? xasprintf(SLOT "_%u", service_instance()) : xstrdup(SLOT);
 	spool_open(spool_dir, max_transaction);
-	stream_set_max(max_transaction);
+	stream_set_limits(max_transaction, silence_time);
 	startup_open(database_url, slot, service_instance(), databases);
 	return 0;
 }
@@ -73,7 +75,7 @@ command(int argc, char **argv)
 		service_config_error("DATABASE_URL", "is required");
 	check(false);
 	spool_open(spool_dir, max_transaction);
-	stream_set_max(max_transaction);
+	stream_set_limits(max_transaction, silence_time);
 	startup_open(database_url, NULL, service_instance(), databases);
 	ev_run(loop(), 0);
 	return EX_OK;

@@ -12,7 +12,7 @@
 #include "sink.h"
 #include "xalloc.h"
 
-#define STATUS_EVERY 10.0 /* seconds; Postgres gives up after 60 of silence */
+#define STATUS_EVERY 10.0 /* seconds, or oftener; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
 #define MARK	     "electric"	       /* what follows is a client's transaction */
 #define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
@@ -32,12 +32,15 @@ static bool inside, awaited; /* in a transaction; one whose end somebody waits f
 static uint64_t n_transactions, n_changes;
 static uint64_t max_transaction; /* bytes */
 static bool overflowed;
+static double silence = 30.; /* seconds in which something must come; 0: any number */
+static double heard;	     /* when something came, or was last not wanted */
+static bool paused;	     /* nothing is read */
 static ev_timer timer;
 
 // ---- what is told to Postgres
 
 static void
-send_status(void)
+send_status(bool ask_answer)
 {
 	uint8_t message[34] = { 'r' };
 	struct timespec now;
@@ -47,6 +50,7 @@ send_status(void)
 	be64_set(message + 9, stored);
 	be64_set(message + 17, stored);
 	be64_set(message + 25, (uint64_t)((now.tv_sec - PG_EPOCH) * 1000000 + now.tv_nsec / 1000));
+	message[33] = ask_answer;
 	if (PQputCopyData(source->conn, (const char *)message, sizeof message) > 0)
 		confirmed = stored;
 	pg_flush(source);
@@ -58,8 +62,12 @@ on_timer(struct ev_loop *l, ev_timer *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
-	if (source != NULL)
-		send_status();
+	if (paused)
+		heard = ev_now(l);
+	if (silence > 0. && ev_now(l) - heard > silence)
+		pg_fail(source, "nothing comes from Postgres any more");
+	else
+		send_status(true);
 }
 
 void
@@ -72,7 +80,7 @@ stream_stored(uint64_t lsn)
 		return;
 	if (received < stored)
 		received = stored;
-	send_status();
+	send_status(false);
 }
 
 // ---- what Postgres sends
@@ -170,6 +178,7 @@ on_change(const uint8_t *bytes, size_t n)
 static bool
 on_copy_data(const uint8_t *p, size_t n)
 {
+	heard = ev_now(loop());
 	if (n >= 25 && p[0] == 'w') {
 		uint64_t start = be64_get(p + 1);
 
@@ -185,7 +194,7 @@ on_copy_data(const uint8_t *p, size_t n)
 		if (!inside)
 			sink_passed(end, p[17] != 0); /* it waits for us when it shuts down */
 		if (p[17] != 0)
-			send_status();
+			send_status(false);
 		return true;
 	}
 	log_error("stream-unreadable", "kind=%u bytes=%zu", n > 0 ? p[0] : 0, n);
@@ -241,6 +250,7 @@ stream_pump(struct pg *pg)
 
 		if (!take_out() || sink_full()) {
 			pg_pause(pg);
+			paused = true;
 			break;
 		}
 		n = PQgetCopyData(pg->conn, &bytes, 1);
@@ -266,14 +276,17 @@ stream_pump(struct pg *pg)
 void
 stream_room(void)
 {
-	if (source != NULL && !sink_full())
-		pg_resume(source);
+	if (source == NULL || sink_full())
+		return;
+	paused = false;
+	pg_resume(source);
 }
 
 void
-stream_set_max(uint64_t bytes)
+stream_set_limits(uint64_t bytes, uint64_t seconds)
 {
 	max_transaction = bytes;
+	silence = (double)seconds;
 }
 
 bool
@@ -285,13 +298,17 @@ stream_overflowed(void)
 void
 stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
 {
+	double every;
+
 	source = pg;
 	instance = number;
 	after = received = stored = confirmed = from;
 	latest_xid = next_xid;
-	inside = awaited = overflowed = false;
+	inside = awaited = overflowed = paused = false;
+	heard = ev_now(loop());
 	fold_reset();
-	ev_timer_init(&timer, on_timer, STATUS_EVERY, STATUS_EVERY);
+	every = silence > 0. && silence / 3. < STATUS_EVERY ? silence / 3. : STATUS_EVERY;
+	ev_timer_init(&timer, on_timer, every, every);
 	ev_timer_start(loop(), &timer);
 }
 

@@ -17,8 +17,9 @@
 void stream_start(struct pg *pg, unsigned instance, uint64_t after, uint64_t next_xid);
 /* The connection is gone. */
 void stream_stop(void);
-/* A transaction whose changes take more than `bytes` ends the stream. */
-void stream_set_max(uint64_t bytes);
+/* A transaction whose changes take more than `bytes` ends the stream, and so do `seconds` (0: never) in which
+ * nothing comes. */
+void stream_set_limits(uint64_t bytes, uint64_t seconds);
 /* One did, so that only a log that begins anew gets past it. Until the next stream_start(). */
 bool stream_overflowed(void);
 /* COPY data may have come, or there is room in the sink again. */

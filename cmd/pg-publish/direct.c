@@ -104,10 +104,14 @@ disconnect(const char *why)
 static void
 begin_connecting(void)
 {
-	/* Values are read and written as the wire has them, whatever the database's defaults are. */
-	const char *keywords[] = { "dbname", "application_name", "connect_timeout", "client_encoding",
+	/*
+	 * Values are read and written as the wire has them, whatever the database's defaults are. What stands
+	 * before dbname is a default that the URL may override.
+	 */
+	const char *keywords[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout", "dbname", "application_name", "connect_timeout", "client_encoding",
 		"options", NULL };
-	const char *values[] = { conninfo, "leyden pg-publish", "10", "UTF8",
+	const char *values[] = { "30", "10", "3", "60000", conninfo, "leyden pg-publish", "10", "UTF8",
 		"-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c search_path=pg_catalog",
 		NULL };
 
