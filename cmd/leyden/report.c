@@ -158,7 +158,10 @@ summarize(const json_t *tools)
 	json_t *tool;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)tools, i, tool) sum_tool(summary, tool);
+	json_array_foreach((json_t *)(uintptr_t)tools, i, tool)
+	{
+		sum_tool(summary, tool);
+	}
 	return summary;
 }
 

@@ -146,10 +146,16 @@ report_text(const json_t *root)
 	    json_is_true(json_object_get(root, "ready")) ? "ready" : "NOT READY",
 	    time_text(number(root, "uptime_seconds")), (long long)number(root, "pid"),
 	    text(root, "websocket"), text(root, "http"));
-	json_array_foreach(json_object_get(summary, "postgres"), i, row) print_postgres(row);
+	json_array_foreach(json_object_get(summary, "postgres"), i, row)
+	{
+		print_postgres(row);
+	}
 	print_log(json_object_get(summary, "log"));
 	print_clients(summary);
 	printf("%-14s %-9s %7s %8s  %9s %9s  %s\n", "tool", "state", "pid", "restarts", "memory", "cpu",
 	    "trouble, last end");
-	json_array_foreach(json_object_get(root, "tools"), i, row) print_tool(row);
+	json_array_foreach(json_object_get(root, "tools"), i, row)
+	{
+		print_tool(row);
+	}
 }
