@@ -8,8 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "repeats.h"
+
 static const char *tool_name = "leyden";
 static enum log_level threshold = LOG_LEVEL_INFO;
+static void (*on_repeats)(double seconds);
 static const char *const words[] = { "debug", "info", "warning", "error" };
 
 void
@@ -34,29 +37,20 @@ log_enabled(enum log_level level)
 	return level >= threshold;
 }
 
-void
-log_event(enum log_level level, const char *event, const char *fmt, ...)
+/* One write, so that lines of several processes do not mix; a long line ends in its own newline. */
+static void
+write_line(int level, const char *event, const char *text)
 {
-	int saved = errno;
 	char line[2048], stamp[32];
 	struct timespec now;
 	struct tm tm;
-	va_list ap;
 	size_t n;
 
-	if (!log_enabled(level))
-		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	n = (size_t)snprintf(line, sizeof line, "%s.%03ldZ %s %s %s ", stamp, now.tv_nsec / 1000000,
-	    words[level], tool_name, event);
-	if (n < sizeof line) {
-		va_start(ap, fmt);
-		vsnprintf(line + n, sizeof line - n, fmt, ap);
-		va_end(ap);
-	}
-	/* One write, so that lines of several processes do not mix; a long line ends in its own newline. */
+	snprintf(line, sizeof line, "%s.%03ldZ %s %s %s %s", stamp, now.tv_nsec / 1000000, words[level],
+	    tool_name, event, text);
 	n = strlen(line);
 	while (n > 0 && line[n - 1] == ' ')
 		n--;
@@ -66,7 +60,38 @@ log_event(enum log_level level, const char *event, const char *fmt, ...)
 	if (write(STDERR_FILENO, line, n) < 0) {
 		/* Nobody can be told. */
 	}
+}
+
+void
+log_event(enum log_level level, const char *event, const char *fmt, ...)
+{
+	int saved = errno;
+	char text[2048];
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (level == LOG_LEVEL_DEBUG || repeats_admit((int)level, event, text, write_line))
+		write_line((int)level, event, text);
+	else if (on_repeats != NULL)
+		on_repeats(REPEATS_WINDOW);
 	errno = saved;
+}
+
+void
+log_on_repeats(void (*fn)(double seconds))
+{
+	on_repeats = fn;
+}
+
+void
+log_tell_repeats(bool at_the_end)
+{
+	if (repeats_tell(at_the_end, write_line) && on_repeats != NULL)
+		on_repeats(REPEATS_WINDOW);
 }
 
 const char *

@@ -3,6 +3,10 @@
  *
  * `event` is one or a few words joined by hyphens; the format makes the key=value pairs. A value that may
  * hold blanks is passed through log_quote(). errno is left as it was. Secrets are never passed here.
+ *
+ * Levels: error, somebody must do something; warning, something is wrong and mends itself, or costs a client
+ * something; info, what an operator wants to find later; debug, everything. Above debug, lines that repeat
+ * are counted (repeats.h).
  */
 #ifndef LEYDEN_LOG_H
 #define LEYDEN_LOG_H
@@ -17,6 +21,10 @@ int log_level_parse(const char *word);
 bool log_enabled(enum log_level level);
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Lines were withheld: fn asks for a call of log_tell_repeats() in so many seconds. Without it they are told
+ * when the next line is written. */
+void log_on_repeats(void (*fn)(double seconds));
+void log_tell_repeats(bool at_the_end);
 /* s in double quotes with what would break the line escaped; good until the eighth next call. */
 const char *log_quote(const char *s);
 

@@ -259,6 +259,14 @@ dispatch(struct peer *p, const Frame *f)
 		free(told.json);
 		return;
 	}
+	if (f->body_case == FRAME__BODY_ASK_METRICS) {
+		struct metrics m;
+
+		service_metrics(&m);
+		peer_send(p, FRAME__BODY_METRICS_TOLD, &m.told);
+		arena_clear(&m.memory);
+		return;
+	}
 	for (const struct handler *h = p->hooks->handlers; h->fn != NULL; h++) {
 		if (h->body_case != f->body_case)
 			continue;

@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 6
+#define PIPELINE_VERSION 7
 
 struct peer;
 

@@ -2,6 +2,7 @@
 #include "rundir.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -51,6 +52,34 @@ rundir_socket_name(const char *tool, unsigned instance, unsigned number)
 	if (strcmp(tool, "ws-gateway") == 0)
 		return xasprintf("%s-%u", tool, number);
 	return xstrdup(tool);
+}
+
+/* Those of equal length are in the order of their numbers. */
+static int
+by_number(const void *a, const void *b)
+{
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+	size_t n = strlen(x), m = strlen(y);
+
+	return n != m ? (n > m) - (n < m) : strcmp(x, y);
+}
+
+char **
+rundir_sockets(const char *tool, size_t *n)
+{
+	char *name = xasprintf("%s-*", tool), *pattern = peer_path(name), **found;
+	size_t dir = (size_t)(strrchr(pattern, '/') + 1 - pattern);
+	glob_t g = { 0 };
+
+	*n = glob(pattern, 0, NULL, &g) == 0 ? g.gl_pathc : 0;
+	found = xcalloc(*n + 1, sizeof *found);
+	for (size_t i = 0; i < *n; i++)
+		found[i] = xmemdup0(g.gl_pathv[i] + dir, strlen(g.gl_pathv[i]) - dir - strlen(".sock"));
+	qsort(found, *n, sizeof *found, by_number);
+	globfree(&g);
+	free(pattern);
+	free(name);
+	return found;
 }
 
 int

@@ -2,6 +2,7 @@
 #ifndef LEYDEN_RUNDIR_H
 #define LEYDEN_RUNDIR_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 /* configured, or $XDG_RUNTIME_DIR/leyden, or /run/leyden; allocated. */
@@ -13,6 +14,11 @@ int rundir_make(const char *dir);
  * instance) or that run several times (ws-gateway, N its number). Allocated.
  */
 char *rundir_socket_name(const char *tool, unsigned instance, unsigned number);
+/*
+ * The names of the sockets of a tool that there are, by number; an allocated array of allocated texts. One
+ * may be a leftover that nobody listens to.
+ */
+char **rundir_sockets(const char *tool, size_t *n);
 /* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line.
  */
 int rundir_listen(const char *socket_name);

@@ -16,6 +16,7 @@
 
 #include "exits.h"
 #include "log.h"
+#include "repeats.h"
 #include "rundir.h"
 #include "status.h"
 #include "xalloc.h"
@@ -26,6 +27,8 @@ static int exit_code;
 static bool stopping, ready;
 static unsigned sandbox; /* beyond self->sandbox */
 static time_t started;
+static struct histogram turns; /* of the loop */
+static const char *told_level; /* by put_events() */
 
 static char *log_level_word, *run_dir;
 static bool verbose, status_wanted, status_json, check_wanted;
@@ -39,7 +42,7 @@ static const struct option_def common_options[] = {
 	{ "instance", NULL, OPT_UINT, &instance, "1", "which Postgres, where there are several", 0, 0 },
 	{ "number", NULL, OPT_UINT, &number, "1", "which of several equal processes", 0, 0 },
 	{ "status", NULL, OPT_BOOL, &status_wanted, NULL, "ask the running tool, print, exit", 0, 0 },
-	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status: as JSON", 0, 0 },
+	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status and what else prints: as JSON", 0, 0 },
 	{ "check-config", NULL, OPT_BOOL, &check_wanted, NULL, "check the configuration, print it, exit", 0,
 	    0 },
 	{ 0 },
@@ -61,6 +64,12 @@ const char *
 service_log_level(void)
 {
 	return verbose ? "debug" : log_level_word;
+}
+
+bool
+service_as_json(void)
+{
+	return status_json;
 }
 
 unsigned
@@ -114,6 +123,31 @@ service_status(void)
 	return json;
 }
 
+static void
+put_events(void *data, const char *event, uint64_t n)
+{
+	metrics_sample(data, (double)n, "tool=\"%s\",level=\"%s\",event=\"%s\"", name, told_level, event);
+}
+
+void
+service_metrics(struct metrics *m)
+{
+	char *labels;
+
+	*m = (struct metrics){ .told = METRICS_TOLD__INIT };
+	metrics_family(m, "counter", "leyden_log_events_total", "Warnings and errors in the log, by event.");
+	told_level = "warning";
+	repeats_totals(LOG_LEVEL_WARNING, put_events, m);
+	told_level = "error";
+	repeats_totals(LOG_LEVEL_ERROR, put_events, m);
+	labels = xasprintf("tool=\"%s\"", name);
+	metrics_histogram(m, "leyden_turn_seconds",
+	    "Time between two waits for news: how long a tool is busy at a time.", labels, &turns);
+	free(labels);
+	if (self->metrics != NULL)
+		self->metrics(m);
+}
+
 void
 service_ready(const char *details)
 {
@@ -160,6 +194,68 @@ on_hangup(struct ev_loop *l, ev_signal *w, int events)
 	if (self->reload != NULL)
 		self->reload();
 	log_info("hangup-ignored", "note=%s", log_quote("variables and flags are read at start only"));
+}
+
+// ---- how busy the loop is: the time between its waits
+
+static ev_check woken;
+static ev_prepare waits;
+static struct timespec woke;
+
+static void
+on_woken(struct ev_loop *l, ev_check *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	clock_gettime(CLOCK_MONOTONIC, &woke);
+}
+
+static void
+on_waits(struct ev_loop *l, ev_prepare *w, int events)
+{
+	struct timespec now;
+
+	(void)l;
+	(void)w;
+	(void)events;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	histogram_observe(
+	    &turns, (double)(now.tv_sec - woke.tv_sec) + (double)(now.tv_nsec - woke.tv_nsec) / 1e9);
+}
+
+static void
+watch_turns(void)
+{
+	clock_gettime(CLOCK_MONOTONIC, &woke);
+	ev_check_init(&woken, on_woken);
+	ev_set_priority(&woken, EV_MAXPRI);
+	ev_check_start(loop(), &woken);
+	ev_prepare_init(&waits, on_waits);
+	ev_set_priority(&waits, EV_MINPRI);
+	ev_prepare_start(loop(), &waits);
+}
+
+// ---- lines that repeat
+
+static ev_timer tell_repeats;
+
+static void
+on_tell_repeats(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	log_tell_repeats(false);
+}
+
+static void
+tell_repeats_later(double seconds)
+{
+	if (ev_is_active(&tell_repeats))
+		return;
+	ev_timer_set(&tell_repeats, seconds, 0.);
+	ev_timer_start(loop(), &tell_repeats);
 }
 
 static void
@@ -257,11 +353,15 @@ service_run(const struct service *service, int argc, char **argv)
 		self->check(false);
 
 	watch_signals();
+	watch_turns();
+	ev_init(&tell_repeats, on_tell_repeats);
+	log_on_repeats(tell_repeats_later);
 	if ((code = listen_control()) != 0 || (code = service->open()) != 0)
 		return code;
 	json_object_seed(0); /* while /dev/urandom can be read: its tables withstand chosen keys */
 	sandbox_enter(self->sandbox | sandbox);
 	ev_run(loop(), 0);
+	log_tell_repeats(true);
 	log_info("stopped", "%s", "");
 	return exit_code;
 }

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "metrics.h"
 #include "options.h"
 #include "peer.h"
 #include "sandbox.h"
@@ -39,6 +40,8 @@ struct service {
 	/* Members to add to the status, as the inside of a JSON object without braces; allocated. May be
 	 * NULL. */
 	char *(*status)(void);
+	/* What it counts and measures, beside what all tools do. May be NULL. */
+	void (*metrics)(struct metrics *m);
 	/* Answers --status in its own way: the exit code. NULL: asks the running tool and prints that. */
 	int (*print_status)(bool as_json);
 	/* The event that service_ready() logs; NULL: "ready". */
@@ -61,12 +64,17 @@ const char *service_name(void);
 /* The options that all tools have, as they were resolved. */
 const char *service_run_dir(void);
 const char *service_log_level(void);
+bool service_as_json(void); /* --json */
 /* So many Postgres at most. */
 #define DATABASES_MAX 16
+/* So many ws-gateway processes at most. */
+#define GATEWAYS_MAX 256
 /* Which Postgres this tool serves, from 1 (--instance). */
 unsigned service_instance(void);
 /* The answer to AskStatus: one JSON object, allocated. */
 char *service_status(void);
+/* The answer to AskMetrics, in m, which is empty. */
+void service_metrics(struct metrics *m);
 /* The listening TCP socket that leyden opened for this tool, or -1 when it was started by hand. */
 int service_inherited_port(void);
 

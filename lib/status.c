@@ -1,74 +1,29 @@
 /* Asking a running tool for its status. */
 #include "status.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "exits.h"
-#include "frame.h"
-#include "peer.h"
-#include "service.h"
+#include "inquiry.h"
 #include "xalloc.h"
-
-/* Reads frames until the wanted one; NULL when the other side closed or two seconds passed. */
-static Frame *
-await(int fd, struct buf *in, struct arena *a, Frame__BodyCase wanted)
-{
-	Frame *f;
-
-	for (;;) {
-		ssize_t n;
-
-		while (frame_take(in, FRAME_MAX, a, &f) == FRAME_WHOLE)
-			if (f->body_case == wanted)
-				return f;
-		n = recv(fd, buf_room(in, 65536), 65536, 0);
-		if (n <= 0)
-			return NULL;
-		buf_added(in, (size_t)n);
-	}
-}
 
 char *
 status_ask(const char *socket_name, const char **error)
 {
-	struct timeval limit = { .tv_sec = 2 };
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char *path = peer_path(socket_name), *json = NULL;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct buf in = { 0 }, out = { 0 };
-	struct arena a = { 0 };
-	Hello hello = HELLO__INIT;
 	AskStatus ask = ASK_STATUS__INIT;
-	Frame *f;
+	struct inquiry q = { .socket_name = socket_name,
+		.body_case = FRAME__BODY_ASK_STATUS,
+		.message = &ask,
+		.wanted = FRAME__BODY_STATUS_TOLD };
+	struct arena a = { 0 };
+	char *json = NULL;
 
-	strncpy(addr.sun_path, path, sizeof addr.sun_path - 1);
-	free(path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
-		*error = strerror(errno);
-		goto out;
-	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	hello.tool = (char *)(uintptr_t) "status";
-	hello.version = PIPELINE_VERSION;
-	frame_put(&out, FRAME__BODY_HELLO, &hello);
-	frame_put(&out, FRAME__BODY_ASK_STATUS, &ask);
-	if (send(fd, buf_data(&out), out.len, MSG_NOSIGNAL) != (ssize_t)out.len ||
-	    (f = await(fd, &in, &a, FRAME__BODY_STATUS_TOLD)) == NULL)
-		*error = "no answer within two seconds";
-	else
-		json = xstrdup(f->status_told->json);
-out:
-	if (fd >= 0)
-		close(fd);
-	buf_clear(&in);
-	buf_clear(&out);
+	inquire(&q, 1, &a);
+	if (q.answer != NULL)
+		json = xstrdup(q.answer->status_told->json);
+	*error = q.error;
 	arena_clear(&a);
 	return json;
 }

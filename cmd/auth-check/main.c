@@ -14,14 +14,20 @@
 #include "xalloc.h"
 
 static uint64_t accepted, refused;
+static struct histogram checks;
 
 static void
 verify(struct peer *peer, const Frame *frame)
 {
 	TokenVerified answer = TOKEN_VERIFIED__INIT;
 	struct token_verdict verdict;
+	struct timespec began, ended;
 
+	clock_gettime(CLOCK_MONOTONIC, &began);
 	token_verify(&settings.policy, frame->verify_token->token, (uint64_t)time(NULL), &verdict);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	histogram_observe(
+	    &checks, (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9);
 	answer.id = frame->verify_token->id;
 	if (verdict.user_id != NULL) {
 		accepted++;
@@ -99,6 +105,21 @@ status(void)
 	    settings.policy.insecure ? "insecure" : "secure", settings.policy.keys.n, accepted, refused);
 }
 
+static void
+metrics(struct metrics *m)
+{
+	metrics_gauge(
+	    m, "leyden_auth_keys", "Keys with which tokens are verified.", (double)settings.policy.keys.n);
+	metrics_gauge(m, "leyden_auth_insecure", "Whether signatures of tokens are not checked.",
+	    settings.policy.insecure);
+	metrics_family(
+	    m, "counter", "leyden_checked_tokens_total", "Tokens that were looked at, by verdict.");
+	metrics_sample(m, (double)accepted, "verdict=\"accepted\"");
+	metrics_sample(m, (double)refused, "verdict=\"refused\"");
+	metrics_histogram(
+	    m, "leyden_token_check_seconds", "Time that it takes to look at a token.", "", &checks);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -116,6 +137,7 @@ main(int argc, char **argv)
 		.open = begin,
 		.reload = reload,
 		.status = status,
+		.metrics = metrics,
 	};
 
 	return service_run(&auth_check, argc, argv);

@@ -1,5 +1,4 @@
 /* The paths that are served, and what each answers. */
-#include <inttypes.h>
 #include <jansson.h>
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "http.h"
 #include "log.h"
 #include "satellite.h"
+#include "scrape.h"
 #include "upstream.h"
 #include "xalloc.h"
 
@@ -131,9 +131,7 @@ get_health(struct request *r)
 static void
 get_readiness(struct request *r)
 {
-	uint64_t first, last, bytes;
-
-	if (!upstream_log(&first, &last, &bytes)) {
+	if (!upstream_log_is_there()) {
 		http_answer_text(r, MHD_HTTP_SERVICE_UNAVAILABLE, "log-store is not there");
 		return;
 	}
@@ -150,111 +148,50 @@ get_readiness(struct request *r)
 }
 
 static void
-metric(struct buf *b, const char *name, const char *help, uint64_t value)
-{
-	buf_printf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name, value);
-}
-
-static void
-put_writes(struct buf *b)
-{
-	static const char *const names[] = { "leyden_applied_writes_total", "leyden_rejected_writes_total" };
-	static const char *const helps[] = { "Client transactions that Postgres took.",
-		"Client transactions that Postgres refused." };
-
-	for (int k = 0; k < 2; k++) {
-		buf_printf(b, "# HELP %s %s\n# TYPE %s counter\n", names[k], helps[k], names[k]);
-		for (unsigned i = 1; i <= upstream_databases(); i++) {
-			uint64_t counts[2];
-
-			upstream_writes(i, &counts[0], &counts[1]);
-			buf_printf(b, "%s{connector=\"" SAT_POSTGRES_ORIGIN "\"} %" PRIu64 "\n", names[k], i,
-			    counts[k]);
-		}
-	}
-}
-
-/* A text in a label's quotes. */
-static void
-put_label(struct buf *b, const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if (*text == '"' || *text == '\\')
-			buf_puts(b, "\\");
-		buf_put(b, *text == '\n' ? " " : text, 1);
-	}
-}
-
-static void
-put_schemas(struct buf *b)
-{
-	uint64_t tables;
-
-	buf_puts(b, "# HELP leyden_electrified_tables Tables that are synced.\n"
-		    "# TYPE leyden_electrified_tables gauge\n");
-	for (unsigned i = 1; i <= upstream_databases(); i++) {
-		upstream_schema(i, &tables);
-		buf_printf(b,
-		    "leyden_electrified_tables{connector=\"" SAT_POSTGRES_ORIGIN "\"} %" PRIu64 "\n", i,
-		    tables);
-	}
-	buf_puts(
-	    b, "# HELP leyden_schema_info The version of the schema.\n# TYPE leyden_schema_info gauge\n");
-	for (unsigned i = 1; i <= upstream_databases(); i++) {
-		const char *version = upstream_schema(i, &tables);
-
-		if (version == NULL)
-			continue;
-		buf_printf(b, "leyden_schema_info{connector=\"" SAT_POSTGRES_ORIGIN "\",version=\"", i);
-		put_label(b, version);
-		buf_puts(b, "\"} 1\n");
-	}
-}
-
-static void
 get_metrics(struct request *r)
 {
 	struct buf b = { 0 };
-	uint64_t first, last, bytes;
 
-	metric(&b, "leyden_up", "The HTTP API serves.", 1);
-	buf_puts(&b, "# HELP leyden_build_info The version.\n# TYPE leyden_build_info gauge\n"
-		     "leyden_build_info{version=\"" LEYDEN_VERSION "\"} 1\n");
-	buf_puts(&b, "# HELP leyden_connector_ready Whether changes stream in from this Postgres.\n"
-		     "# TYPE leyden_connector_ready gauge\n");
-	for (unsigned i = 1; i <= upstream_databases(); i++)
-		buf_printf(&b, "leyden_connector_ready{connector=\"" SAT_POSTGRES_ORIGIN "\"} %d\n", i,
-		    upstream_streaming(i));
-	put_schemas(&b);
-	put_writes(&b);
-	if (upstream_log(&first, &last, &bytes)) {
-		metric(&b, "leyden_log_first_position", "The oldest transaction that the log keeps.", first);
-		metric(&b, "leyden_log_last_position", "The newest transaction in the log.", last);
-		metric(&b, "leyden_log_bytes", "What the log's file holds.", bytes);
-	}
+	scrape_put(&b);
 	http_answer(r, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &b);
 	buf_clear(&b);
 }
 
-void
-api_get(struct request *r, const char *path)
-{
-	static const struct {
-		const char *path;
-		void (*get)(struct request *r);
-	} routes[] = {
-		{ "/api/status", get_status },
-		{ "/api/migrations", get_migrations },
-		{ "/healthz", get_health },
-		{ "/readyz", get_readiness },
-		{ "/metrics", get_metrics },
-	};
+static struct route {
+	const char *path;
+	void (*get)(struct request *r);
+	uint64_t requests;
+} routes[] = {
+	{ "/api/status", get_status, 0 },
+	{ "/api/migrations", get_migrations, 0 },
+	{ "/healthz", get_health, 0 },
+	{ "/readyz", get_readiness, 0 },
+	{ "/metrics", get_metrics, 0 },
+};
 
-	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-		if (strcmp(routes[i].path, path) == 0) {
-			routes[i].get(r);
+#define EACH_ROUTE(r) for (struct route *r = routes; r < routes + sizeof routes / sizeof *routes; r++)
+
+void
+api_metrics(struct metrics *m)
+{
+	metrics_gauge(m, "leyden_up", "The HTTP API serves.", 1);
+	metrics_family(m, "gauge", "leyden_build_info", "The version.");
+	metrics_sample(m, 1, "version=\"" LEYDEN_VERSION "\"");
+	metrics_family(m, "counter", "leyden_http_requests_total", "Requests of the HTTP API, by path.");
+	EACH_ROUTE(r)
+	metrics_sample(m, (double)r->requests, "path=\"%s\"", r->path);
+}
+
+void
+api_get(struct request *request, const char *path)
+{
+	EACH_ROUTE(r)
+	{
+		if (strcmp(r->path, path) == 0) {
+			r->requests++;
+			r->get(request);
 			return;
 		}
 	}
-	http_answer_text(r, MHD_HTTP_NOT_FOUND, "Not found");
+	http_answer_text(request, MHD_HTTP_NOT_FOUND, "Not found");
 }

@@ -12,11 +12,12 @@
 #include "exits.h"
 #include "http.h"
 #include "log.h"
+#include "scrape.h"
 #include "service.h"
 #include "upstream.h"
 #include "xalloc.h"
 
-static unsigned port, databases;
+static unsigned port, databases, gateways;
 static char *address, *tls_chain, *tls_key;
 
 static const struct option_def options[] = {
@@ -26,6 +27,7 @@ static const struct option_def options[] = {
 	    "PEM file of the certificate chain: https:// instead of http://", 0, 0 },
 	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
 	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
+	{ "gateways", "WEBSOCKET_GATEWAYS", OPT_UINT, &gateways, "1", "how many ws-gateway there are", 0, 0 },
 	{ 0 },
 };
 
@@ -38,6 +40,8 @@ check(bool to_print)
 	if (databases < 1 || databases > DATABASES_MAX)
 		service_config_error(
 		    "LEYDEN_DATABASES", "not a number from 1 to %d: %u", DATABASES_MAX, databases);
+	if (gateways > GATEWAYS_MAX)
+		service_config_error("WEBSOCKET_GATEWAYS", "more than %d: %u", GATEWAYS_MAX, gateways);
 	if ((tls_chain == NULL) != (tls_key == NULL))
 		service_config_error(tls_chain == NULL ? "LISTEN_TLS_CERT" : "LISTEN_TLS_KEY",
 		    "is not set, and the other of the two is");
@@ -70,6 +74,7 @@ begin(void)
 	if (tls_chain != NULL)
 		service_allow(SANDBOX_READ); /* when it is renewed */
 	upstream_open(databases, api_schema_came);
+	scrape_open(databases, gateways);
 	name = http_open(service_inherited_port(), address, port, tls_chain != NULL);
 	if (name == NULL)
 		service_config_error(
@@ -103,6 +108,7 @@ main(int argc, char **argv)
 		.stop = stop,
 		.reload = reload,
 		.status = api_connectors,
+		.metrics = api_metrics,
 	};
 
 	return service_run(&http_api, argc, argv);

@@ -9,8 +9,6 @@
 #include "options.h"
 #include "service.h"
 
-#define GATEWAYS_MAX 256
-
 struct config {
 	char *databases[DATABASES_MAX + 1]; /* DATABASE_URL of each instance, from 1 */
 	unsigned n_databases;

@@ -19,7 +19,8 @@ static const struct program table[] = {
 	{ "pg-publish", PER_DATABASE, NOWHERE, STAGE_WORKERS,
 	    LIBPQ " LEYDEN_DATABASES LOGICAL_PUBLISHER_* ELECTRIC_WRITE_TO_PG_MODE LISTEN_ADDRESS" },
 	{ "auth-check", PER_SERVICE, NOWHERE, STAGE_WORKERS, "AUTH_*" },
-	{ "http-api", PER_SERVICE, ON_HTTP, STAGE_CLIENTS, "LEYDEN_DATABASES LISTEN_TLS_*" },
+	{ "http-api", PER_SERVICE, ON_HTTP, STAGE_CLIENTS,
+	    "LEYDEN_DATABASES WEBSOCKET_GATEWAYS LISTEN_TLS_*" },
 	{ "ws-gateway", PER_GATEWAY, ON_WEBSOCKET, STAGE_CLIENTS,
 	    "ELECTRIC_INSTANCE_ID LEYDEN_DATABASES LISTEN_TLS_* WS_GATEWAY_*" },
 	{ 0 },
@@ -65,6 +66,7 @@ main(int argc, char **argv)
 		.stop = stop,
 		.reload = supervise_hangup,
 		.status = supervise_status,
+		.metrics = supervise_metrics,
 		.print_status = report_print,
 		.ready_event = "leyden: ready",
 	};

@@ -2,9 +2,13 @@
 #ifndef LEYDEN_REPORT_H
 #define LEYDEN_REPORT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
-/* Asks leyden which tools there are, then each of them; prints; returns the exit code. */
+/* Asks leyden which tools there are, then all of them at once; prints; returns the exit code. */
 int report_print(bool as_json);
+
+/* In report_text.c: the same object for people. */
+void report_text(const json_t *root);
 
 #endif

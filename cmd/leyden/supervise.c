@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,12 @@
 
 #include "buf.h"
 #include "config.h"
+#include "ends.h"
 #include "exits.h"
 #include "listen.h"
 #include "log.h"
 #include "notify.h"
+#include "procfs.h"
 #include "rundir.h"
 #include "service.h"
 #include "spawn.h"
@@ -46,6 +49,7 @@ struct process {
 	enum state state;
 	pid_t pid; /* 0: not running */
 	unsigned restarts;
+	struct ends ends;
 	double delay;
 	ev_tstamp began;
 	ev_child exited;
@@ -157,15 +161,13 @@ on_again(struct ev_loop *l, ev_timer *w, int events)
 static void
 log_exit(const struct process *p, int status)
 {
-	char *how = WIFSIGNALED(status) ? xasprintf("signal=%d", WTERMSIG(status))
-					: xasprintf("status=%d", WEXITSTATUS(status));
+	const char *why = log_quote(ends_reason(status));
 
 	if (stopping)
-		log_debug("tool-stopped", "name=%s pid=%ld %s", p->name, (long)p->pid, how);
+		log_debug("tool-stopped", "name=%s pid=%ld why=%s", p->name, (long)p->pid, why);
 	else
-		log_warning("tool-ended", "name=%s pid=%ld %s seconds=%.3f restarts=%u", p->name,
-		    (long)p->pid, how, ev_now(loop()) - p->began, p->restarts);
-	free(how);
+		log_warning("tool-ended", "name=%s pid=%ld why=%s seconds=%.3f restarts=%u", p->name,
+		    (long)p->pid, why, ev_now(loop()) - p->began, p->restarts);
 }
 
 static void
@@ -181,6 +183,7 @@ on_exited(struct ev_loop *l, ev_child *w, int events)
 		close(p->said_ready.fd);
 	}
 	log_exit(p, status);
+	ends_add(&p->ends, status, ev_now(l) - p->began);
 	p->pid = 0;
 	p->state = STOPPED;
 	if (stopping)
@@ -344,6 +347,9 @@ supervise_start(const struct program *table)
 		if (p->control < 0 || (config.user != NULL && rundir_share(p->name, config.group) != 0))
 			return EX_OSERR;
 	}
+	if (config.user != NULL &&
+	    rundir_share(service_name(), config.group) != 0) /* http-api asks it, too */
+		return EX_OSERR;
 	EACH_PROCESS(p)
 	start(p);
 	return 0;
@@ -380,6 +386,20 @@ supervise_check(const struct program *table)
 	return code;
 }
 
+static void
+put_process(struct buf *json, const struct process *p)
+{
+	struct process_figures figures = procfs_read(p->pid);
+
+	buf_printf(json,
+	    "%s{\"name\":\"%s\",\"pid\":%ld,\"state\":\"%s\",\"restarts\":%u,\"process\":\"%s\","
+	    "\"cpu_seconds\":%.2f,\"resident_bytes\":%" PRIu64 ",\"ends\":",
+	    p == processes ? "" : ",", p->name, (long)p->pid, state_names[p->state], p->restarts,
+	    figures.state, figures.cpu_seconds, figures.resident_bytes);
+	ends_put(json, &p->ends);
+	buf_puts(json, "}");
+}
+
 char *
 supervise_status(void)
 {
@@ -388,10 +408,54 @@ supervise_status(void)
 
 	buf_printf(&b, "\"websocket\":\"%s\",\"http\":\"%s\",\"tools\":[", websocket_name, http_name);
 	EACH_PROCESS(p)
-	buf_printf(&b, "%s{\"name\":\"%s\",\"pid\":%ld,\"state\":\"%s\",\"restarts\":%u}",
-	    p == processes ? "" : ",", p->name, (long)p->pid, state_names[p->state], p->restarts);
+	put_process(&b, p);
 	buf_puts(&b, "]");
 	members = xstrdup(buf_cstr(&b));
 	buf_clear(&b);
 	return members;
+}
+
+/* One family: a sample for each process. */
+static void
+put_family(struct metrics *m, const char *type, const char *name, const char *help,
+    double (*value)(const struct process *p))
+{
+	metrics_family(m, type, name, help);
+	EACH_PROCESS(p)
+	metrics_sample(m, value(p), "tool=\"%s\"", p->name);
+}
+
+static double
+readiness_of(const struct process *p)
+{
+	return p->state == READY;
+}
+
+static double
+restarts_of(const struct process *p)
+{
+	return p->restarts;
+}
+
+static double
+memory_of(const struct process *p)
+{
+	return (double)procfs_read(p->pid).resident_bytes;
+}
+
+static double
+cpu_of(const struct process *p)
+{
+	return procfs_read(p->pid).cpu_seconds;
+}
+
+void
+supervise_metrics(struct metrics *m)
+{
+	put_family(m, "gauge", "leyden_tool_ready", "Whether the tool runs and is ready.", readiness_of);
+	put_family(
+	    m, "counter", "leyden_tool_restarts_total", "How often the tool was started again.", restarts_of);
+	put_family(m, "gauge", "leyden_tool_resident_memory_bytes", "Memory of the tool.", memory_of);
+	put_family(m, "counter", "leyden_tool_cpu_seconds_total",
+	    "Processor time that the tool's process has used.", cpu_of);
 }

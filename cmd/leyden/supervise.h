@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "metrics.h"
+
 enum per { PER_SERVICE, PER_DATABASE, PER_GATEWAY };
 enum listens { NOWHERE, ON_HTTP, ON_WEBSOCKET };
 
@@ -24,11 +26,12 @@ struct program {
 int supervise_check(const struct program *table);
 /* Opens all sockets and starts every process of the table (ended by a NULL tool). 0, or the exit code. */
 int supervise_start(const struct program *table);
-/* Stops every tool, then leaves the loop with this exit code. */
 /* Passes SIGHUP on to every tool that runs. */
 void supervise_hangup(void);
+/* Stops every tool, then leaves the loop with this exit code. */
 void supervise_stop(int code);
 /* Members for leyden's status. */
 char *supervise_status(void);
+void supervise_metrics(struct metrics *m);
 
 #endif

@@ -5,13 +5,14 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "verify.h"
 #include "dump.h"
 #include "exits.h"
+#include "figures.h"
 #include "serve.h"
 #include "service.h"
 #include "store.h"
 #include "translog.h"
+#include "verify.h"
 
 #define TRIM_EVERY 1.0	 /* seconds */
 #define TRIM_AGAIN 0.005 /* while there is more to trim */
@@ -50,14 +51,16 @@ on_trim(struct ev_loop *l, ev_timer *w, int events)
 static int
 command(int argc, char **argv)
 {
+	int code;
+
 	if (argc > 0) {
 		fprintf(stderr, "log-store: unexpected argument: %s\n", argv[0]);
 		return EX_USAGE;
 	}
 	if (!dump && !check)
 		return -1;
-	if (store_open(file, max_file, true) != 0)
-		return EX_IOERR;
+	if ((code = store_open(file, max_file, true)) != 0)
+		return code;
 	return check ? verify_log() : dump_log(dump_from);
 }
 
@@ -74,12 +77,14 @@ static int
 open_log_store(void)
 {
 	static ev_timer trim;
+	int code;
 
 	/* A file that may not grow is an error of the write, not the end of the process. */
 	signal(SIGXFSZ, SIG_IGN);
-	if (store_open(file, max_file, false) != 0)
-		return EX_IOERR;
+	if ((code = store_open(file, max_file, false)) != 0)
+		return code;
 	serve_open(lead_time);
+	figures_open(max_file);
 	ev_timer_init(&trim, on_trim, TRIM_EVERY, 0.);
 	ev_timer_start(loop(), &trim);
 	service_ready("");
@@ -103,7 +108,8 @@ static const struct service log_store = {
 	.open = open_log_store,
 	.sandbox = SANDBOX_FILES,
 	.stop = stop,
-	.status = serve_status,
+	.status = figures_status,
+	.metrics = figures_metrics,
 };
 
 int

@@ -201,6 +201,7 @@ read_schema(struct peer *peer, const Frame *f)
 	translog_read_schema(&body, 5);
 	pb_put_uint(&body, 6, translog_life() != 0);
 	pb_put_uint(&body, 7, translog_leader());
+	pb_put_uint(&body, 8, translog_bytes());
 	peer_send_packed(peer, FRAME__BODY_SCHEMA_READ, &body);
 	buf_clear(&body);
 }
@@ -679,13 +680,12 @@ serve_peer_down(struct peer *peer)
 	registry_peer_down(peer);
 }
 
-char *
-serve_status(void)
+size_t
+serve_waiting_readers(void)
 {
-	return xasprintf("\"life\":%" PRIu64 ",\"leader\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64
-			 ",\"bytes\":%" PRIu64
-			 ",\"writable\":%s,\"clients_attached\":%zu,\"writes_last\":%" PRIu64
-			 ",\"writes_pending\":%" PRIu64,
-	    translog_life(), translog_leader(), translog_first(), translog_visible(), store_bytes(),
-	    store_failing() ? "false" : "true", registry_count(), writes_last(), writes_pending());
+	size_t n = 0;
+
+	for (const struct waiting *w = waiting_list; w != NULL; w = w->next)
+		n++;
+	return n;
 }

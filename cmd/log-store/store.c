@@ -2,6 +2,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,7 +13,11 @@
 #include "peer.h"
 #include "xalloc.h"
 
-#define FORMAT	   1 /* of the file; a newer one is refused */
+/*
+ * Of the file; a newer one is refused, an older one is brought up to date when it is opened to be written.
+ * 2: records are stamped in milliseconds. Those of before have seconds, and keep them.
+ */
+#define FORMAT	   2
 #define PROBE	   "probe"
 #define PROBE_SIZE (1024 * 1024)
 
@@ -29,6 +34,7 @@ static size_t n_waiters, cap_waiters;
 static bool failing, turn_failed, is_read_only;
 static bool changed; /* something was put in this turn */
 static void (*before_commit)(void), (*after_commit)(bool ok), (*probed)(bool ok);
+static struct histogram commits;
 static ev_prepare turn_end;
 static ev_idle keep_turning; /* a turn with something to commit must not wait for events */
 
@@ -62,6 +68,22 @@ run_waiters(bool ok)
 	free(run);
 }
 
+/* With its fsync. */
+static int
+commit(MDB_txn *txn)
+{
+	struct timespec began, ended;
+	int rc;
+
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	rc = mdb_txn_commit(txn);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	if (changed)
+		histogram_observe(&commits,
+		    (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9);
+	return rc;
+}
+
 /* The end of a turn: commit, then tell those who wait. */
 static void
 on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
@@ -84,7 +106,7 @@ on_turn_end(struct ev_loop *l, ev_prepare *w, int events)
 		write_txn = NULL;
 		if (turn_failed)
 			mdb_txn_abort(txn);
-		else if ((rc = mdb_txn_commit(txn)) != 0)
+		else if ((rc = commit(txn)) != 0)
 			failed("commit", rc);
 		else if (failing && changed) {
 			failing = false;
@@ -111,10 +133,54 @@ on_idle(struct ev_loop *l, ev_idle *w, int events)
 	(void)events;
 }
 
+/* The file's format, 0 for a new one; looked at before anything in it is touched. */
+static int
+read_format(uint64_t *format)
+{
+	MDB_val key = { strlen("format"), (void *)(uintptr_t) "format" }, value;
+	MDB_txn *txn = NULL;
+	MDB_dbi meta;
+	int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+
+	*format = 0;
+	if (rc != 0)
+		return rc;
+	rc = mdb_dbi_open(txn, table_names[TABLE_META], 0, &meta);
+	if (rc == 0 && (rc = mdb_get(txn, meta, &key, &value)) == 0)
+		*format = value.mv_size == 8 ? be64_get(value.mv_data) : UINT64_MAX;
+	mdb_txn_abort(txn);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int
+open_tables(void)
+{
+	MDB_txn *txn = NULL;
+	int rc = mdb_txn_begin(env, NULL, is_read_only ? MDB_RDONLY : 0, &txn);
+
+	for (int i = 0; rc == 0 && i < TABLES; i++)
+		rc = mdb_dbi_open(txn, table_names[i], is_read_only ? 0 : MDB_CREATE, &dbis[i]);
+	if (rc == 0)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+static void
+watch_turns(void)
+{
+	ev_idle_init(&keep_turning, on_idle);
+	ev_prepare_init(&turn_end, on_turn_end);
+	/* Before the peers' own: acknowledgements leave in the turn that made them true. */
+	ev_set_priority(&turn_end, EV_MAXPRI);
+	ev_prepare_start(loop(), &turn_end);
+	ev_unref(loop());
+}
+
 int
 store_open(const char *path, uint64_t max_bytes, bool read_only)
 {
-	MDB_txn *txn = NULL;
+	uint64_t format;
 	int rc;
 
 	is_read_only = read_only;
@@ -122,36 +188,27 @@ store_open(const char *path, uint64_t max_bytes, bool read_only)
 	    (rc = mdb_env_set_mapsize(env, max_bytes)) != 0 ||
 	    (rc = mdb_env_open(env, path,
 		 MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0), 0600)) != 0 ||
-	    (rc = mdb_txn_begin(env, NULL, read_only ? MDB_RDONLY : 0, &txn)) != 0)
+	    (rc = read_format(&format)) != 0)
 		goto fail;
-	for (int i = 0; i < TABLES; i++)
-		if ((rc = mdb_dbi_open(txn, table_names[i], read_only ? 0 : MDB_CREATE, &dbis[i])) != 0)
-			goto fail;
-	if ((rc = mdb_txn_commit(txn)) != 0) {
-		txn = NULL;
+	if (format > FORMAT) {
+		log_error("log-too-new",
+		    "variable=OFFSET_STORAGE_FILE path=%s format=%" PRIu64 " ours=%d error=%s", path, format,
+		    FORMAT, log_quote("a newer log-store has written this file"));
+		return EX_CONFIG;
+	}
+	if ((rc = open_tables()) != 0)
 		goto fail;
-	}
-	if (!read_only) {
-		ev_idle_init(&keep_turning, on_idle);
-		ev_prepare_init(&turn_end, on_turn_end);
-		/* Before the peers' own: acknowledgements leave in the turn that made them true. */
-		ev_set_priority(&turn_end, EV_MAXPRI);
-		ev_prepare_start(loop(), &turn_end);
-		ev_unref(loop());
-	}
-	if (meta_get("format") > FORMAT) {
-		log_error("log-too-new", "path=%s format=%lu ours=%d", path,
-		    (unsigned long)meta_get("format"), FORMAT);
-		return -1;
-	}
-	if (!read_only && meta_get("format") == 0)
+	if (read_only)
+		return 0;
+	watch_turns();
+	if (format < FORMAT)
 		meta_put("format", FORMAT);
+	if (format != 0 && format < FORMAT)
+		log_info("log-upgraded", "path=%s from=%" PRIu64 " to=%d", path, format, FORMAT);
 	return 0;
 fail:
-	if (txn != NULL)
-		mdb_txn_abort(txn);
 	log_error("log-not-opened", "path=%s error=%s", path, log_quote(mdb_strerror(rc)));
-	return -1;
+	return EX_IOERR;
 }
 
 void
@@ -261,7 +318,9 @@ reserve(enum store_table table, MDB_val *key, size_t n, unsigned flags)
 static void
 seal(uint8_t *record, size_t n, uint64_t xid, uint64_t max_xid)
 {
-	struct record_head head = { .xid = xid, .max_xid = max_xid, .stored = (uint64_t)ev_now(loop()) };
+	struct record_head head = {
+		.xid = xid, .max_xid = max_xid, .stored = (uint64_t)(ev_now(loop()) * 1000)
+	};
 
 	memcpy(record, &head, sizeof head);
 	head.checksum = XXH3_64bits(record + sizeof head.checksum, sizeof head + n - sizeof head.checksum);
@@ -296,6 +355,14 @@ store_put_packed(enum store_table table, MDB_val *key, const MDB_val pieces[2], 
 	memcpy(message + pieces[0].mv_size, pieces[1].mv_data, pieces[1].mv_size);
 	seal(record, n, xid, max_xid);
 	return n;
+}
+
+uint64_t
+record_stored(const struct record_head *head)
+{
+	const uint64_t year_5138_in_seconds = UINT64_C(100000000000); /* or 1973, in milliseconds */
+
+	return head->stored < year_5138_in_seconds ? head->stored * 1000 : head->stored;
 }
 
 bool
@@ -368,6 +435,12 @@ store_bytes(void)
 	mdb_env_info(env, &info);
 	mdb_env_stat(env, &stat);
 	return (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+const struct histogram *
+store_commits(void)
+{
+	return &commits;
 }
 
 static void

@@ -13,6 +13,7 @@
 #include <lmdb.h>
 
 #include "arena.h"
+#include "metrics.h"
 
 enum store_table {
 	TABLE_META,	  /* name → be64 or text */
@@ -34,10 +35,12 @@ struct record_head {
 	uint64_t checksum;
 	uint64_t xid;	  /* of the transaction, with epoch; a write: 0 */
 	uint64_t max_xid; /* the greatest xid of this record and all before it */
-	uint64_t stored;  /* Unix time, seconds */
+	uint64_t stored;  /* record_stored() reads it */
 };
+uint64_t record_stored(const struct record_head *head); /* ms since the Unix epoch */
 
-/* Opens or makes the file. 0, or -1 with a log line. */
+/* Opens or makes the file, and brings it up to date. 0, or the exit code with a log line: EX_CONFIG for a
+ * file that a newer log-store has written. */
 int store_open(const char *path, uint64_t max_bytes, bool read_only);
 void store_close(void);
 
@@ -78,6 +81,8 @@ void meta_put_text(const char *name, const char *text);
 /* Bytes of the file in use, and whether the last attempt to write failed. */
 uint64_t store_bytes(void);
 bool store_failing(void);
+/* How long commits of what had changed took. */
+const struct histogram *store_commits(void);
 /* After a failure: stores something of a batch's size and deletes it; fn(ok) when it is known whether that
  * worked. */
 void store_probe(void (*fn)(bool ok));

@@ -36,6 +36,8 @@ static struct state {
 	} sources[DATABASES_MAX + 1];
 } now, durable;
 
+static uint64_t appended, appended_bytes; /* since the start */
+
 static void
 make_key(uint8_t key[KEY_SIZE], uint64_t position, uint32_t part)
 {
@@ -458,6 +460,7 @@ put_leaders(const ProtobufCBinaryData *packed, const struct head *h)
 	make_key(bytes, now.next, h->part);
 	size = h->is_migration ? put_migration(&key, packed) : put_transaction(&key, packed, h->xid);
 	now.bytes += size;
+	appended_bytes += size;
 	return size > 0;
 }
 
@@ -511,6 +514,7 @@ translog_append(unsigned instance, const ProtobufCBinaryData *packed)
 		return false;
 	if (!h.last)
 		return true;
+	appended++;
 	if (h.client_lsn.len > 0 && h.origin.len > 0)
 		note_echo(&h);
 	if (h.closes) {
@@ -555,6 +559,19 @@ uint64_t
 translog_visible(void)
 {
 	return durable.last;
+}
+
+uint64_t
+translog_bytes(void)
+{
+	return durable.bytes;
+}
+
+uint64_t
+translog_appended(uint64_t *transactions)
+{
+	*transactions = appended;
+	return appended_bytes;
 }
 
 uint64_t
@@ -678,7 +695,7 @@ forget_echo(const MDB_val *record)
 
 /* The oldest record is one that is to go. */
 static bool
-is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old)
+is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old /* ms */)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
@@ -689,7 +706,7 @@ is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old)
 		return false;
 	if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) < now.last) {
 		memcpy(&head, value.mv_data, sizeof head);
-		due = be64_get(key.mv_data) < now.first || head.stored < too_old ||
+		due = be64_get(key.mv_data) < now.first || record_stored(&head) < too_old ||
 		      (max_bytes != 0 && now.bytes > max_bytes);
 	}
 	mdb_cursor_close(cursor);
@@ -699,7 +716,7 @@ is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old)
 bool
 translog_trim(uint64_t max_bytes, uint64_t max_age)
 {
-	uint64_t too_old = max_age != 0 ? (uint64_t)time(NULL) - max_age : 0, freed = 0;
+	uint64_t too_old = max_age != 0 ? ((uint64_t)time(NULL) - max_age) * 1000 : 0, freed = 0;
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_txn *txn;

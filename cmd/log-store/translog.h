@@ -51,6 +51,8 @@ void translog_wal_passed(unsigned instance, uint64_t lsn);
 uint64_t translog_life(void);	 /* 0 before the first */
 uint64_t translog_first(void);	 /* oldest position kept; one more than last when there is none */
 uint64_t translog_visible(void); /* last position that readers may see */
+uint64_t translog_bytes(void);	 /* of the transactions from first to visible */
+uint64_t translog_appended(uint64_t *transactions); /* since the start: bytes, and how many transactions */
 uint64_t translog_passed_lsn(unsigned instance);
 /* The turn is over: puts what it changed in the numbers about the log. */
 void translog_commit(void);

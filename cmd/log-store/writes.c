@@ -16,6 +16,7 @@
 
 #include "log.h"
 #include "pbwire.h"
+#include "peer.h"
 #include "satellite.h"
 #include "store.h"
 
@@ -34,6 +35,8 @@ static bool several;		     /* Postgres */
 static uint64_t least;		     /* that the next position may be */
 static uint64_t applied_before_life; /* writes up to here do not come back in this life of the log */
 static char life[17];
+static uint64_t accepted, duplicates; /* since the start */
+static struct histogram applying;
 
 void
 writes_open(void)
@@ -78,6 +81,42 @@ writes_pending(void)
 	return mdb_stat(store_read(), store_dbi(TABLE_WRITES), &stat) == 0 ? stat.ms_entries : 0;
 }
 
+uint64_t
+writes_oldest(void)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	struct record_head head;
+	uint64_t stored = 0;
+
+	if (mdb_cursor_open(store_read(), store_dbi(TABLE_WRITES), &cursor) != 0)
+		return 0;
+	if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && value.mv_size >= sizeof head) {
+		memcpy(&head, value.mv_data, sizeof head);
+		stored = record_stored(&head);
+	}
+	mdb_cursor_close(cursor);
+	return stored;
+}
+
+uint64_t
+writes_accepted(void)
+{
+	return accepted;
+}
+
+uint64_t
+writes_duplicates(void)
+{
+	return duplicates;
+}
+
+const struct histogram *
+writes_applying(void)
+{
+	return &applying;
+}
+
 void
 writes_committed(bool ok)
 {
@@ -93,6 +132,17 @@ writes_set_several(void)
 	several = true;
 }
 
+static void
+note_applied(const MDB_val *record)
+{
+	struct record_head head;
+
+	if (record->mv_size < sizeof head)
+		return;
+	memcpy(&head, record->mv_data, sizeof head);
+	histogram_observe(&applying, ev_now(loop()) - (double)record_stored(&head) / 1000);
+}
+
 /* Records up to this position. */
 static void
 drop_up_to(uint64_t position)
@@ -103,8 +153,10 @@ drop_up_to(uint64_t position)
 
 	if (txn == NULL || mdb_cursor_open(txn, store_dbi(TABLE_WRITES), &cursor) != 0)
 		return;
-	while (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) <= position)
+	while (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) <= position) {
+		note_applied(&value);
 		mdb_cursor_del(cursor, 0);
+	}
 	mdb_cursor_close(cursor);
 }
 
@@ -360,9 +412,12 @@ writes_append(ClientTransaction *t, const ProtobufCBinaryData *follows, bool *du
 	if (store_write() == NULL || (follows->len > 0 && !is_accepted(t->client_id, follows, &ignored)))
 		return false;
 	*duplicate = is_accepted(t->client_id, &t->lsn, echo);
-	if (*duplicate)
+	if (*duplicate) {
+		duplicates++;
 		return true;
+	}
 	*echo = 0;
+	accepted++;
 	return put_write(t) && put_accepted(&key, t->position, 0) &&
 	       store_put(TABLE_CLIENT_LSN, &client, &lsn, 0);
 }

@@ -9,6 +9,7 @@
 
 #include "arena.h"
 #include "buf.h"
+#include "metrics.h"
 #include "pipeline.pb-c.h"
 
 void writes_open(void);
@@ -17,6 +18,13 @@ void writes_open(void);
 const char *writes_life(void);
 uint64_t writes_last(void);    /* durable */
 uint64_t writes_pending(void); /* how many are still to be done */
+uint64_t writes_oldest(
+    void); /* when the oldest of them was stored, ms since the Unix epoch; 0: there is none */
+/* Since the start: stored; sent again by their clients; and how long it took from there until Postgres had
+ * them. */
+uint64_t writes_accepted(void);
+uint64_t writes_duplicates(void);
+const struct histogram *writes_applying(void);
 
 /*
  * Stores a client's transaction unless it is stored already: then *duplicate, and *echo is where in the log

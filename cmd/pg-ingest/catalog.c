@@ -417,29 +417,63 @@ catalog_migrations(struct arena *a, Migration ***migrations)
 	return n;
 }
 
-char *
-catalog_status(void)
+/* What is electrified in the version that was reached, which may be NULL: calls fn for each table. */
+static const char *
+version_reached(void (*fn)(void *data, const Table *t), void *data)
 {
 	const char *version = NULL;
-	json_t *status, *list = json_array();
-	char *text, *members;
 
 	for (const struct table_def *d = first; d != NULL; d = d->next) {
 		const struct relation *rel = catalog_relation(d->oid);
-		char *name;
 
 		if (catalog_is_known(d->version))
 			version = d->version;
-		if (rel == NULL || rel->def != d)
-			continue;
-		name = xasprintf("%s.%s", d->table->schema, d->table->name);
-		json_array_append_new(list, json_string(name));
-		free(name);
+		if (rel != NULL && rel->def == d)
+			fn(data, d->table);
 	}
+	return version;
+}
+
+static void
+list_table(void *data, const Table *t)
+{
+	char *name = xasprintf("%s.%s", t->schema, t->name);
+
+	json_array_append_new(data, json_string(name));
+	free(name);
+}
+
+char *
+catalog_status(void)
+{
+	json_t *list = json_array(), *status;
+	const char *version = version_reached(list_table, list);
+	char *text, *members;
+
 	status = json_pack("{s:s?, s:o}", "schema_version", version, "electrified", list);
 	text = json_dumps(status, JSON_COMPACT);
 	members = xmemdup0(text + 1, strlen(text) - 2);
 	free(text);
 	json_decref(status);
 	return members;
+}
+
+static void
+count_table(void *data, const Table *t)
+{
+	(void)t;
+	++*(size_t *)data;
+}
+
+void
+catalog_metrics(struct metrics *m)
+{
+	size_t tables = 0;
+	const char *version = version_reached(count_table, &tables);
+
+	metrics_gauge(m, "leyden_electrified_tables", "Tables that are synced.", (double)tables);
+	if (version == NULL)
+		return;
+	metrics_family(m, "gauge", "leyden_schema_info", "The version of the schema.");
+	metrics_sample(m, 1, "version=\"%s\"", metrics_label(m, version));
 }

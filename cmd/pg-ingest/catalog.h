@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "metrics.h"
 #include "pgoutput.h"
 #include "pipeline.pb-c.h"
 
@@ -75,6 +76,7 @@ Migration *catalog_migration(struct arena *a, const char *version);
 /* The version that was reached, and the tables that are electrified, as members of a JSON object; allocated.
  */
 char *catalog_status(void);
+void catalog_metrics(struct metrics *m);
 
 /* A row of electric.electrified. */
 void catalog_add_shadow(uint32_t table, uint32_t shadow);

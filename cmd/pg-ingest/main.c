@@ -8,6 +8,7 @@
 #include "catalog.h"
 #include "exits.h"
 #include "log.h"
+#include "observe.h"
 #include "pg.h"
 #include "service.h"
 #include "spool.h"
@@ -58,6 +59,7 @@ open_ingest(void)
 	spool_open(spool_dir, max_transaction);
 	stream_set_limits(max_transaction, silence_time);
 	startup_open(database_url, slot, service_instance(), databases);
+	observe_open(database_url, slot);
 	return 0;
 }
 
@@ -92,12 +94,23 @@ static char *
 status(void)
 {
 	char *shown = pg_url_shown(database_url), *stream = stream_status(), *schema = catalog_status();
-	char *json = xasprintf("\"postgres\":\"%s\",\"slot\":\"%s\",%s,%s", shown, slot, stream, schema);
+	char *observed = observe_status();
+	char *json =
+	    xasprintf("\"postgres\":\"%s\",\"slot\":\"%s\",%s,%s,%s", shown, slot, stream, observed, schema);
 
 	free(shown);
+	free(observed);
 	free(stream);
 	free(schema);
 	return json;
+}
+
+static void
+metrics(struct metrics *m)
+{
+	stream_metrics(m);
+	observe_metrics(m);
+	catalog_metrics(m);
 }
 
 static const struct handler no_handlers[] = { { 0 } };
@@ -113,6 +126,7 @@ static const struct service pg_ingest = {
 	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.stop = stop,
 	.status = status,
+	.metrics = metrics,
 };
 
 int

@@ -18,6 +18,7 @@
 /* A commit that log-store has not yet made safe. */
 struct commit {
 	uint64_t end_lsn;
+	double time;
 	size_t bytes;
 	struct commit *next;
 };
@@ -31,6 +32,7 @@ static size_t in_flight, of_this_commit; /* bytes */
 static bool was_full;
 static uint64_t passed, told;
 static ev_timer lazy;
+static struct histogram latency;
 
 static void
 forget_all(void)
@@ -81,6 +83,7 @@ on_appended(struct peer *peer, const Frame *f)
 		struct commit *c = oldest;
 
 		in_flight -= c->bytes;
+		histogram_observe(&latency, ev_now(loop()) - c->time);
 		oldest = c->next;
 		if (oldest == NULL)
 			newest = &oldest;
@@ -164,7 +167,7 @@ sink_put(const struct buf *transaction)
 }
 
 void
-sink_committed(uint64_t end_lsn)
+sink_committed(uint64_t end_lsn, double time)
 {
 	struct commit *c;
 
@@ -174,6 +177,7 @@ sink_committed(uint64_t end_lsn)
 	}
 	c = xcalloc(1, sizeof *c);
 	c->end_lsn = end_lsn;
+	c->time = time;
 	c->bytes = of_this_commit;
 	*newest = c;
 	newest = &c->next;
@@ -243,4 +247,10 @@ uint64_t
 sink_in_flight(void)
 {
 	return in_flight + of_this_commit;
+}
+
+const struct histogram *
+sink_latency(void)
+{
+	return &latency;
 }

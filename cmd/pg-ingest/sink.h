@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "metrics.h"
 #include "pipeline.pb-c.h"
 
 struct sink_hooks {
@@ -26,8 +27,8 @@ void sink_ask(Frame__BodyCase body_case, const void *message);
 
 /* A packed Transaction, or a part of one. */
 void sink_put(const struct buf *transaction);
-/* All Transactions of this commit have been put. */
-void sink_committed(uint64_t end_lsn);
+/* All Transactions of this commit, which was made at this Unix time, have been put. */
+void sink_committed(uint64_t end_lsn, double time);
 /*
  * Postgres' WAL up to here holds nothing more than what was put. Told at once if somebody waits for it, else
  * within a second.
@@ -45,5 +46,7 @@ bool sink_clogged(void);
 /* Nothing is in flight. */
 bool sink_settled(void);
 uint64_t sink_in_flight(void);
+/* How long it took from commits until they were safe. */
+const struct histogram *sink_latency(void);
 
 #endif

@@ -28,6 +28,7 @@ static uint64_t after;	     /* commits up to here are in the log */
 static uint64_t received, stored, confirmed;
 static uint64_t latest_xid;  /* with epoch: xids in the stream are near it */
 static uint64_t committing;  /* end of the commit that is being taken out of the fold */
+static double committed_at;  /* Unix time of it */
 static bool inside, awaited; /* in a transaction; one whose end somebody waits for */
 static uint64_t n_transactions, n_changes;
 static uint64_t max_transaction; /* bytes */
@@ -108,6 +109,7 @@ on_commit(const struct pgo_commit *commit)
 	if (fold_pending()) {
 		n_transactions++;
 		committing = commit->end_lsn;
+		committed_at = (double)commit->time / 1e6 + (double)PG_EPOCH;
 		return;
 	}
 	fold_reset();
@@ -216,7 +218,7 @@ take_out(void)
 		sink_put(&b);
 		buf_take(&b, b.len);
 		if (!fold_pending())
-			sink_committed(committing);
+			sink_committed(committing, committed_at);
 	}
 	buf_clear(&b);
 	return true;
@@ -332,4 +334,19 @@ stream_status(void)
 	return xasprintf("\"streaming\":%s,\"received\":\"%s\",\"stored\":\"%s\",\"confirmed\":\"%s\","
 			 "\"transactions\":%" PRIu64 ",\"changes\":%" PRIu64 ",\"in_flight_bytes\":%" PRIu64,
 	    source != NULL ? "true" : "false", r, s, c, n_transactions, n_changes, sink_in_flight());
+}
+
+void
+stream_metrics(struct metrics *m)
+{
+	metrics_gauge(
+	    m, "leyden_connector_ready", "Whether changes stream in from this Postgres.", source != NULL);
+	metrics_counter(m, "leyden_ingested_transactions_total", "Transactions that came from Postgres.",
+	    (double)n_transactions);
+	metrics_counter(m, "leyden_ingested_changes_total", "Changes of rows that came from Postgres.",
+	    (double)n_changes);
+	metrics_gauge(m, "leyden_ingest_queue_bytes", "What was sent to the log and is not yet safe there.",
+	    (double)sink_in_flight());
+	metrics_histogram(m, "leyden_commit_to_log_seconds",
+	    "Time from a commit in Postgres until it is safe in the log.", "", sink_latency());
 }

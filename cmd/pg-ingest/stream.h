@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "metrics.h"
 #include "pg.h"
 
 /*
@@ -30,5 +31,6 @@ void stream_stored(uint64_t lsn);
 
 /* Members for the status; allocated. */
 char *stream_status(void);
+void stream_metrics(struct metrics *m);
 
 #endif

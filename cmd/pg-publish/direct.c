@@ -68,6 +68,8 @@ static uint64_t looked_for; /* position for whose sake the tables were asked for
 
 static char sqlstate[8], *message; /* of the first error in this pipeline */
 static uint64_t n_applied, n_rejected;
+static double group_sent; /* loop time at which it went out */
+static struct histogram commits;
 
 static void go_on(void);
 
@@ -380,6 +382,7 @@ send_group(void)
 		return;
 	}
 	state = STATE_APPLYING;
+	group_sent = ev_now(loop());
 	group_n = n;
 	unfinished = true;
 	if (brings_tables(&page[page_at])) {
@@ -442,6 +445,7 @@ group_done(void)
 {
 	group_succeeded();
 	n_applied += group_n;
+	histogram_observe(&commits, ev_now(loop()) - group_sent);
 	page_at += group_n;
 	applied = page[page_at - 1].position;
 	again_wait = AGAIN;
@@ -713,4 +717,17 @@ direct_status(void)
 			 ",\"applied\":%" PRIu64 ",\"rejected\":%" PRIu64,
 	    writes_follows() ? "follows" : "direct_writes", state >= STATE_IDLE ? "true" : "false", applied,
 	    n_applied, n_rejected);
+}
+
+void
+direct_metrics(struct metrics *m)
+{
+	metrics_gauge(
+	    m, "leyden_publish_connected", "Whether Postgres can be written to.", state >= STATE_IDLE);
+	metrics_counter(
+	    m, "leyden_applied_writes_total", "Client transactions that Postgres took.", (double)n_applied);
+	metrics_counter(m, "leyden_rejected_writes_total", "Client transactions that Postgres refused.",
+	    (double)n_rejected);
+	metrics_histogram(m, "leyden_publish_commit_seconds",
+	    "Time that Postgres takes for a group of client transactions, with its commit.", "", &commits);
 }

@@ -214,3 +214,16 @@ logical_status(void)
 	    subscription_is_ready() ? "true" : "false", streaming ? "true" : "false", shown_port, sent,
 	    applied, n_applied, n_rejected);
 }
+
+void
+logical_metrics(struct metrics *m)
+{
+	metrics_gauge(
+	    m, "leyden_publish_connected", "Whether Postgres' worker takes what is written.", streaming);
+	metrics_counter(
+	    m, "leyden_applied_writes_total", "Client transactions that Postgres took.", (double)n_applied);
+	metrics_counter(m, "leyden_rejected_writes_total", "Client transactions that Postgres refused.",
+	    (double)n_rejected);
+	metrics_gauge(m, "leyden_publish_queue_bytes", "What waits for Postgres' worker to take it.",
+	    (double)publisher_pending());
+}

@@ -104,6 +104,15 @@ status(void)
 	return is_logical ? logical_status() : direct_status();
 }
 
+static void
+metrics(struct metrics *m)
+{
+	if (is_logical)
+		logical_metrics(m);
+	else
+		direct_metrics(m);
+}
+
 static const struct service pg_publish = {
 	.name = "pg-publish",
 	.summary = "Writes clients' transactions into Postgres.",
@@ -114,6 +123,7 @@ static const struct service pg_publish = {
 	.open = open_publish,
 	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.status = status,
+	.metrics = metrics,
 };
 
 int

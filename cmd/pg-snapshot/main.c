@@ -71,6 +71,7 @@ static const struct service pg_snapshot = {
 	.open = open_snapshot,
 	.sandbox = SANDBOX_DIAL | SANDBOX_FILES,
 	.status = status,
+	.metrics = snapshot_metrics,
 };
 
 int

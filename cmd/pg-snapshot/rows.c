@@ -13,17 +13,16 @@
 void
 rows_lookup(struct buf *sql, const Table *table)
 {
-	buf_puts(sql,
-	    "SELECT format('%I.%I', n.nspname, c.relname), format('electric.%I', s.relname), "
-	    "quote_ident(a.attname)"
-	    " FROM electric.electrified AS e"
-	    " JOIN pg_class AS c ON c.oid = e.oid"
-	    " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-	    " JOIN pg_class AS s ON s.oid = e.shadow"
-	    " JOIN pg_index AS i ON i.indrelid = e.oid AND i.indisprimary"
-	    " CROSS JOIN generate_series(1, i.indnkeyatts) AS k (pos)"
-	    " JOIN pg_attribute AS a ON a.attrelid = e.oid AND a.attnum = i.indkey[k.pos - 1]"
-	    " WHERE e.schema_name = ");
+	buf_puts(sql, "SELECT format('%I.%I', n.nspname, c.relname), format('electric.%I', s.relname), "
+		      "quote_ident(a.attname)"
+		      " FROM electric.electrified AS e"
+		      " JOIN pg_class AS c ON c.oid = e.oid"
+		      " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+		      " JOIN pg_class AS s ON s.oid = e.shadow"
+		      " JOIN pg_index AS i ON i.indrelid = e.oid AND i.indisprimary"
+		      " CROSS JOIN generate_series(1, i.indnkeyatts) AS k (pos)"
+		      " JOIN pg_attribute AS a ON a.attrelid = e.oid AND a.attnum = i.indkey[k.pos - 1]"
+		      " WHERE e.schema_name = ");
 	pg_put_literal(sql, table->schema);
 	buf_puts(sql, " AND e.table_name = ");
 	pg_put_literal(sql, table->name);

@@ -16,6 +16,7 @@ struct taker {
 	struct taker *next;
 	struct peer *peer;
 	uint32_t id;
+	double asked;	  /* loop time */
 	bool stands;	  /* asked to begin */
 	bool open, whole; /* has granted bytes; the next block may be longer than those */
 	uint64_t credit;  /* bytes */
@@ -33,6 +34,8 @@ struct party {
 
 static struct party *hungry;
 static ev_prepare feeder;
+static struct histogram waits, lengths; /* for a connection; from asking until the last row is sent */
+static uint64_t n_failed;
 
 // ---- takers
 
@@ -110,6 +113,7 @@ tell_ready(const struct taker *t)
 {
 	SnapshotReady ready = SNAPSHOT_READY__INIT;
 
+	histogram_observe(&waits, ev_now(loop()) - t->asked);
 	ready.id = t->id;
 	peer_send(t->peer, FRAME__BODY_SNAPSHOT_READY, &ready);
 }
@@ -232,6 +236,7 @@ feed(struct party *p)
 		if (t->at == NULL && t->open && p->reading->state == READING_WHOLE) {
 			SnapshotEnded ended = SNAPSHOT_ENDED__INIT;
 
+			histogram_observe(&lengths, ev_now(loop()) - t->asked);
 			ended.id = t->id;
 			peer_send(t->peer, FRAME__BODY_SNAPSHOT_ENDED, &ended);
 			if (!leave(p, t))
@@ -288,6 +293,7 @@ on_failed(struct reading *r, const char *why)
 	struct party *p = party_of(r);
 	SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
 
+	n_failed++;
 	failed.message = (char *)(uintptr_t)why;
 	for (struct taker *t = p->takers; t != NULL; t = t->next) {
 		failed.id = t->id;
@@ -307,6 +313,7 @@ on_take(struct peer *peer, const Frame *f)
 
 	t->peer = peer;
 	t->id = f->take_snapshot->id;
+	t->asked = ev_now(loop());
 	if (r == NULL) {
 		r = reading_new(f->take_snapshot);
 		p = xcalloc(1, sizeof *p);
@@ -428,4 +435,22 @@ snapshot_status(void)
 	return xasprintf(
 	    "\"snapshots\":%u,\"queued\":%u,\"takers\":%u,\"connections\":%u,\"spooled\":%" PRIu64, readings,
 	    queued, takers, connections, spool_in_file());
+}
+
+void
+snapshot_metrics(struct metrics *m)
+{
+	unsigned readings, queued, connections;
+
+	reading_count(&readings, &queued, &connections);
+	metrics_gauge(m, "leyden_snapshots", "Snapshots that are wanted.", readings);
+	metrics_gauge(m, "leyden_snapshots_queued", "Of them, those that wait for a connection.", queued);
+	metrics_counter(
+	    m, "leyden_failed_snapshots_total", "Snapshots that were given up.", (double)n_failed);
+	metrics_gauge(
+	    m, "leyden_snapshots_spooled_bytes", "Rows that wait in a file.", (double)spool_in_file());
+	metrics_histogram(m, "leyden_snapshot_queued_seconds",
+	    "Time that a client waits for a snapshot to begin.", "", &waits);
+	metrics_histogram(m, "leyden_snapshot_seconds",
+	    "Time from asking for a snapshot until its last row is sent.", "", &lengths);
 }

@@ -7,6 +7,7 @@
 #ifndef LEYDEN_SNAPSHOT_H
 #define LEYDEN_SNAPSHOT_H
 
+#include "metrics.h"
 #include "peer.h"
 
 void snapshot_open(const char *url, unsigned connections, unsigned instance);
@@ -15,5 +16,6 @@ extern const struct handler snapshot_handlers[];
 void snapshot_peer_down(struct peer *peer);
 /* Members for the status; allocated. */
 char *snapshot_status(void);
+void snapshot_metrics(struct metrics *m);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "figures.h"
 #include "gateway.h"
 #include "log.h"
 #include "replicate.h"
@@ -48,6 +49,7 @@ struct write {
 	size_t size;
 	ProtobufCBinaryData lsn, follows; /* its own, and of the one before it; malloc'ed */
 	uint64_t timestamp;
+	double received; /* loop time */
 	bool asked, appended;
 	bool duplicate;	  /* it was sent before */
 	uint64_t echo_at; /* a duplicate's: where its echo was; 0: still to come */
@@ -346,6 +348,8 @@ on_appended(void *data, const Frame *f)
 	arena_clear(&w->memory);
 	if (w->duplicate)
 		accept_moved(c);
+	else
+		histogram_observe(&figures.write_stored, ev_now(loop()) - w->received);
 	client_reading(c);
 }
 
@@ -369,6 +373,7 @@ commit(struct client *c)
 	w->lsn = (ProtobufCBinaryData){ o->transaction.lsn.len,
 		(uint8_t *)xmemdup0(o->transaction.lsn.data, o->transaction.lsn.len) };
 	w->timestamp = o->transaction.timestamp;
+	w->received = ev_now(loop());
 	w->follows = c->sent_lsn;
 	c->sent_lsn = (ProtobufCBinaryData){ w->lsn.len, (uint8_t *)xmemdup0(w->lsn.data, w->lsn.len) };
 	free(o);
@@ -440,6 +445,7 @@ accept_echoed(struct client *c, const ProtobufCBinaryData *lsn)
 			ack.presence_case = SAT_PING_RESP__PRESENCE_LSN;
 			ack.lsn = w->lsn;
 			client_send(c, SAT_PING_RESP, &ack.base);
+			histogram_observe(&figures.write_echoed, ev_now(loop()) - w->received);
 		}
 		write_remove(c, at);
 		return;
@@ -461,6 +467,16 @@ accept_moved(struct client *c)
 			at = &w->next;
 		}
 	}
+}
+
+size_t
+accept_pending(const struct client *c)
+{
+	size_t n = 0;
+
+	for (const struct write *w = c->writes; w != NULL; w = w->next)
+		n++;
+	return n;
 }
 
 void

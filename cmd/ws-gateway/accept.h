@@ -10,6 +10,8 @@ void accept_oplog(struct client *c, const SatOpLog *log);
 void accept_echoed(struct client *c, const ProtobufCBinaryData *lsn);
 /* The stream has moved: empty echoes that waited for it are sent. */
 void accept_moved(struct client *c);
+/* How many of its transactions have not come back. */
+size_t accept_pending(const struct client *c);
 void accept_clear(struct client *c);
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "figures.h"
 #include "log.h"
 #include "peer.h"
 #include "xalloc.h"
@@ -123,6 +124,7 @@ on_listen_again(struct ev_loop *l, ev_timer *w, int events)
 static void
 refuse(int fd, const char *why)
 {
+	figures.refused_connections++;
 	log_warning("connection-refused", "why=%s", log_quote(why));
 	close(fd);
 }

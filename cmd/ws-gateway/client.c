@@ -7,11 +7,13 @@
 
 #include "accept.h"
 #include "delivery.h"
+#include "figures.h"
 #include "gateway.h"
 #include "log.h"
 #include "replicate.h"
 #include "subscribe.h"
 #include "upstream.h"
+#include "value.h"
 #include "version.h"
 #include "xalloc.h"
 
@@ -89,6 +91,7 @@ client_fail(struct client *c, SatErrorResp__ErrorCode code, const char *why)
 
 	if (c->state == CLIENT_GONE)
 		return;
+	figures.errors[code < ERROR_CODES ? code : 0]++;
 	error.error_type = code;
 	client_send(c, SAT_ERROR_RESP, &error.base);
 	client_close(c, why);
@@ -120,6 +123,7 @@ on_tick(struct ev_loop *l, ev_timer *w, int events)
 
 	(void)events;
 	if (conn_untaken_for(c->conn) > (double)conn_limits.stall_time) {
+		figures.stalled++;
 		client_close(c, "does not read what it is sent");
 		return;
 	}
@@ -128,6 +132,7 @@ on_tick(struct ev_loop *l, ev_timer *w, int events)
 	if (c->state != CLIENT_IN)
 		return;
 	if (c->pinged) {
+		figures.silent++;
 		client_close(c, "does not answer pings");
 	} else if (!c->answering && c->delivery == NULL) {
 		/* During a request a client would take the ping for the answer; inside initial rows it is out
@@ -185,6 +190,9 @@ on_attached(void *data, const Frame *f)
 	c->log_first = a->first;
 	c->log_position = a->position;
 	c->state = CLIENT_IN;
+	histogram_observe(&figures.auth, ev_now(loop()) - c->since);
+	c->since = ev_now(loop());
+	figures.logins++;
 	conn_known(c->conn);
 	log_info("client-came", "client_id=%s user_id=%s address=%s", log_quote(c->id), log_quote(c->user_id),
 	    conn_address(c->conn));
@@ -246,6 +254,7 @@ on_verified(void *data, const Frame *f)
 	char why[256];
 
 	if (t->error[0] != '\0') {
+		figures.refused_tokens++;
 		snprintf(why, sizeof why, "token refused: %s", t->error);
 		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__AUTH_REQUIRED, why);
 	} else if (!has_headers) {
@@ -273,6 +282,11 @@ authenticate(struct client *c, const SatAuthReq *request)
 		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST, "no client id or no token");
 		return;
 	}
+	if (!value_is_text((const uint8_t *)request->id, strlen(request->id))) {
+		client_fail(
+		    c, SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST, "a client id that is not UTF-8 text");
+		return;
+	}
 	if (strchr(request->id, '@') != NULL) {
 		/* It is the origin in tags, which are split there. */
 		client_fail(c, SAT_ERROR_RESP__ERROR_CODE__INVALID_REQUEST, "'@' in the client id");
@@ -283,6 +297,7 @@ authenticate(struct client *c, const SatAuthReq *request)
 			version = request->headers[i]->value;
 	c->state = CLIENT_VERIFYING;
 	c->answering = true;
+	c->since = ev_now(loop());
 	c->id = xstrdup(request->id);
 	k = arena_alloc(&c->memory, sizeof *k);
 	*k = (struct credentials){ c, version_check(version), request->n_headers > 0 };
@@ -387,6 +402,7 @@ client_message(struct client *c, const uint8_t *data, size_t len)
 
 	if (c->state == CLIENT_GONE)
 		return;
+	figures.messages++;
 	c->heard = ev_now(loop());
 	c->pinged = false;
 	if (!c->answering && c->inbox == NULL) {
@@ -510,17 +526,4 @@ struct client *
 clients_first(void)
 {
 	return all;
-}
-
-size_t
-clients_count(size_t *subscriptions)
-{
-	size_t n = 0;
-
-	*subscriptions = 0;
-	for (const struct client *c = all; c != NULL; c = c->next) {
-		n += c->state == CLIENT_IN;
-		*subscriptions += subscribe_count(c);
-	}
-	return n;
 }

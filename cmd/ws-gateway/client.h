@@ -35,7 +35,7 @@ struct client {
 	struct conn *conn;
 	enum client_state state;
 	char *id, *user_id;
-	double since;	/* Unix time of its authentication */
+	double since;	/* loop time (Unix) of its token; once it is in, of that */
 	bool answering; /* a request of its is being answered: no other is begun, no ping is sent */
 	struct waiting_message *inbox, **inbox_end;
 	struct ask_owner asks;
@@ -105,8 +105,6 @@ void clients_pump(void);
 /* log-store is back: it must know again who is here. */
 void clients_attach_again(void);
 void clients_close_all(const char *why);
-/* How many are authenticated, and their subscriptions. */
-size_t clients_count(size_t *subscriptions);
 struct client *clients_first(void);
 
 #endif

@@ -15,6 +15,7 @@
 #include "admit.h"
 #include "buf.h"
 #include "client.h"
+#include "figures.h"
 #include "handshake.h"
 #include "log.h"
 #include "peer.h"
@@ -242,6 +243,7 @@ flush(struct conn *c)
 		n = wire_write(&c->wire, iov, n_iov);
 		if (n >= 0) {
 			sent(c, (size_t)n);
+			figures.sent_bytes += (uint64_t)n;
 			c->untaken_since = ev_now(loop());
 			continue;
 		}
@@ -452,6 +454,8 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 			destroy(c);
 			return;
 		}
+		if (n > 0)
+			figures.received_bytes += (uint64_t)n;
 		if (n > 0 && c->state != CONN_CLOSING) {
 			buf_put(&c->in, bytes, (size_t)n);
 			parse(c);
@@ -553,6 +557,7 @@ conn_new(int fd, const struct sockaddr_storage *addr)
 		all->prev = c;
 	all = c;
 	count++;
+	figures.connections++;
 	ev_io_init(&c->io, on_io, fd, EV_READ);
 	c->io.data = c;
 	ev_io_start(loop(), &c->io);

@@ -37,7 +37,9 @@ void conn_dismiss_stranger(void);
 void conn_send(struct conn *c, struct chunk *chunk);
 /* Bytes queued that the kernel has not taken. */
 size_t conn_pending(const struct conn *c);
-/* Seconds for which it has taken nothing of them; 0: nothing is queued. */
+/* Seconds for which it has taken nothing of them; 0: nothing is queued. From STALLED on it counts as stalled.
+ */
+#define STALLED 1.0
 double conn_untaken_for(const struct conn *c);
 /* Sends a close frame (0: without a status) once the queue is out, then closes the socket. */
 void conn_close(struct conn *c, uint16_t status, const char *reason);

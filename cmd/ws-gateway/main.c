@@ -17,9 +17,11 @@
 #include "client.h"
 #include "conn.h"
 #include "exits.h"
+#include "figures.h"
 #include "gateway.h"
+#include "inspect.h"
 #include "log.h"
-#include "schema.h"
+#include "operate.h"
 #include "service.h"
 #include "stream.h"
 #include "upstream.h"
@@ -29,7 +31,8 @@
 #define DRAIN_TIME 1.0 /* seconds for close frames to go out */
 #define FILES_OWN  32  /* that are no connections */
 
-static char *instance_id, *tls_chain, *tls_key;
+static char *instance_id, *tls_chain, *tls_key, *disconnect;
+static bool list_clients;
 static unsigned port;
 static uint64_t client_buffer, cache_bytes;
 static int listening_socket = -1;
@@ -62,6 +65,10 @@ static const struct option_def options[] = {
 	{ "stall-time", "WS_GATEWAY_STALL_TIME", OPT_SECONDS, &conn_limits.stall_time, "60",
 	    "until a client that does not read is disconnected", 0, 0 },
 	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
+	{ "clients", NULL, OPT_BOOL, &list_clients, NULL, "list the clients of all gateways, and exit", 0,
+	    0 },
+	{ "disconnect", NULL, OPT_STRING, &disconnect, NULL, "close the connection of this client, and exit",
+	    0, 0 },
 	{ "cache", "WS_GATEWAY_CACHE", OPT_BYTES, &cache_bytes, "16M", "memory for what the log last held", 0,
 	    0 },
 	{ 0 },
@@ -195,27 +202,35 @@ stop(void)
 	ev_timer_start(loop(), &drain);
 }
 
-static char *
-status(void)
+/* What a person asks of all gateways that run. */
+static int
+command(int argc, char **argv)
 {
-	size_t migrations, subscriptions, clients = clients_count(&subscriptions);
-
-	schema_migrations(&migrations);
-	return xasprintf("\"connections\":%zu,\"unauthenticated\":%zu,\"clients\":%zu,\"subscriptions\":%zu,"
-			 "\"position\":%lu,\"migrations\":%zu",
-	    conn_count(), conn_strangers(), clients, subscriptions, (unsigned long)stream_end(), migrations);
+	if (argc > 0) {
+		fprintf(stderr, "ws-gateway: unexpected argument: %s\n", argv[0]);
+		return EX_USAGE;
+	}
+	if (list_clients && disconnect != NULL) {
+		fprintf(stderr, "ws-gateway: --clients and --disconnect exclude each other\n");
+		return EX_USAGE;
+	}
+	if (list_clients)
+		return operate_list(service_as_json());
+	return disconnect != NULL ? operate_disconnect(disconnect) : -1;
 }
 
 static const struct service ws_gateway = {
 	.name = "ws-gateway",
 	.summary = "Serves websocket clients: authentication, subscriptions, the stream both ways.",
 	.options = options,
-	.peers = { .handlers = (const struct handler[]){ { 0 } } },
+	.peers = { .handlers = inspect_handlers },
+	.command = command,
 	.check = check,
 	.open = open_gateway,
 	.stop = stop,
 	.reload = reload,
-	.status = status,
+	.status = inspect_status,
+	.metrics = figures_metrics,
 };
 
 int

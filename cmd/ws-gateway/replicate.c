@@ -7,6 +7,7 @@
 
 #include "accept.h"
 #include "delivery.h"
+#include "figures.h"
 #include "gateway.h"
 #include "log.h"
 #include "position.h"
@@ -226,6 +227,18 @@ on_after_echo(struct ev_loop *l, ev_timer *w, int events)
 	replicate_pump(c);
 }
 
+/* A client's own timestamps say nothing of when Postgres committed; what was there before the client came is
+ * no news that is late. */
+static void
+note_sent(const struct client *c, const Transaction *t)
+{
+	double committed = (double)t->timestamp / 1000;
+
+	figures.transactions++;
+	if (t->client_lsn.len == 0 && committed >= c->since)
+		histogram_observe(&figures.commit_to_sent, ev_now(loop()) - committed);
+}
+
 /* False: the client is to be left alone with its echo for a moment. */
 static bool
 send_record(struct client *c, struct record *record)
@@ -254,6 +267,8 @@ send_record(struct client *c, struct record *record)
 		announce_for(c, audience, t);
 		conn_send(c->conn, chunk);
 		c->in_transaction = !t->last;
+		if (t->last)
+			note_sent(c, t);
 	}
 	audience_unref(reduced);
 	c->cursor = cursor_after(record);

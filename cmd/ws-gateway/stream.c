@@ -8,6 +8,7 @@
 #include "ask.h"
 #include "client.h"
 #include "log.h"
+#include "measure.h"
 #include "schema.h"
 #include "translate.h"
 #include "upstream.h"
@@ -22,6 +23,7 @@ struct page {
 	struct arena memory;
 	struct record *records;
 	size_t n;
+	uint64_t packed; /* bytes of them as the log has them */
 };
 
 /* A read that has no answer yet. */
@@ -103,7 +105,7 @@ ask_from(struct cursor from)
 }
 
 void
-stream_open(uint64_t new_life, uint64_t new_first, uint64_t position)
+stream_open(uint64_t new_life, uint64_t new_first, uint64_t position, uint64_t log_bytes)
 {
 	/* Reads that the former log-store had not answered are asked again by those who need them. */
 	while (readings != NULL) {
@@ -118,6 +120,7 @@ stream_open(uint64_t new_life, uint64_t new_first, uint64_t position)
 			drop_page(pages);
 		life = new_life;
 		end = (struct cursor){ position, WHOLE };
+		measure_begin(first, position, log_bytes);
 	}
 	/* What was not read in time is no longer there. */
 	if (end.position + 1 < first)
@@ -205,6 +208,7 @@ page_new(struct cursor from, const LogRead *answer, bool tail)
 		Transaction *t;
 
 		transaction__pack(answer->transactions[i], packed);
+		p->packed += n;
 		t = transaction__unpack(arena_pb(&p->memory), n, packed);
 		free(packed);
 		if (tail)
@@ -247,6 +251,7 @@ stream_read(const LogRead *answer)
 	tail = compare(&from, &end) == 0;
 	p = page_new(from, answer, tail);
 	if (tail) {
+		measure_add(p->to.position, p->packed);
 		end = p->to;
 		ask_from(end);
 	}

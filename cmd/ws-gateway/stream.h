@@ -28,7 +28,7 @@ struct record {
 extern uint64_t stream_cache_bytes; /* limit of the pages kept */
 
 /* Begins (or, after log-store was away, goes on) with the log that SchemaRead told of. */
-void stream_open(uint64_t life, uint64_t first, uint64_t position);
+void stream_open(uint64_t life, uint64_t first, uint64_t position, uint64_t bytes);
 uint64_t stream_life(void); /* 0: no log yet */
 uint64_t stream_first(void);
 uint64_t stream_end(void); /* the last position that has come */

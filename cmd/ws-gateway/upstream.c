@@ -130,7 +130,7 @@ on_schema_read(void *data, const Frame *f)
 		for (size_t i = 0; i < s->n_migrations; i++)
 			schema_add(s->migrations[i]);
 	}
-	stream_open(s->life, s->first, s->position);
+	stream_open(s->life, s->first, s->position, s->bytes);
 	if (s->leader != leader && s->leader >= 1 && s->leader <= DATABASES_MAX) {
 		leader = s->leader;
 		log_info("leader", "instance=%u", leader);

@@ -10,6 +10,7 @@
 #include "../../cmd/ws-gateway/admit.h"
 #include "../../cmd/ws-gateway/client.h"
 #include "../../cmd/ws-gateway/conn.h"
+#include "../../cmd/ws-gateway/figures.h"
 #include "peer.h"
 
 #define MESSAGE_MAX 4096
@@ -20,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static const char upgrade[] =
     "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+struct figures figures;
 static unsigned clients;
 static uint8_t sum; /* of all messages: each byte of them is looked at */
 
