@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "admit.h"
@@ -16,11 +17,13 @@
 #include "client.h"
 #include "conn.h"
 #include "gateway.h"
+#include "listen.h"
 #include "log.h"
 #include "schema.h"
 #include "service.h"
 #include "stream.h"
 #include "subscribe.h"
+#include "xalloc.h"
 
 static struct peer *log_peer, *auth_peer;
 static struct snapshot_peer {
@@ -123,6 +126,18 @@ on_ask_again_later(struct ev_loop *l, ev_timer *w, int events)
 }
 
 static void
+take_clients(void)
+{
+	char *name = listen_name(gateway_port()), *details = xasprintf("websocket=%s", name);
+
+	listening = true;
+	admit_listen(gateway_port());
+	service_ready(details);
+	free(name);
+	free(details);
+}
+
+static void
 on_schema_read(void *data, const Frame *f)
 {
 	static ev_timer later;
@@ -151,11 +166,8 @@ on_schema_read(void *data, const Frame *f)
 		begin_snapshots_again();
 	}
 	clients_pump();
-	if (!listening) {
-		listening = true;
-		admit_listen(gateway_port());
-		service_ready("");
-	}
+	if (!listening)
+		take_clients();
 }
 
 static void
