@@ -7,7 +7,7 @@ TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
 	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
 	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
-	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
+	python3 curl clang clang-format clang-tidy cppcheck mandoc zip s6 systemd man-db
 
 BUILD   ?= build
 CC      ?= cc
@@ -224,13 +224,35 @@ bench: deps
 
 # ---- install
 
+BINDIR   := $(PREFIX)/bin
+MANDIR   := $(PREFIX)/share/man
+UNITDIR  := $(PREFIX)/lib/systemd/system
+SHAREDIR := $(PREFIX)/share/leyden
+
+MAN      := $(notdir $(wildcard man/*.[78]))
+UNITS    := $(notdir $(wildcard scripts/systemd/*.service scripts/systemd/*.socket scripts/systemd/*.target))
+DROP_INS := leyden-.service.d
+# What a supervisor runs names the tools' place.
+PLACED   := sed 's|/usr/bin/|$(BINDIR)/|'
+
 install: compile
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR)/$(DROP_INS) \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(SHAREDIR)/config
+	install -m 755 $(BINS) $(DESTDIR)$(BINDIR)
+	@for page in $(MAN); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit; done
+	@for unit in $(UNITS); do $(PLACED) scripts/systemd/$$unit | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit || exit; done
+	install -m 644 scripts/systemd/$(DROP_INS)/*.conf $(DESTDIR)$(UNITDIR)/$(DROP_INS)
+	install -m 644 scripts/systemd/leyden.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf
+	install -m 644 scripts/systemd/leyden.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
+	install -m 644 scripts/config/*.env $(DESTDIR)$(SHAREDIR)/config
+	@for service in $(TOOLS); do d=$(DESTDIR)$(SHAREDIR)/s6/$$service; install -d $$d && \
+		echo 3 | install -m 644 /dev/stdin $$d/notification-fd && $(PLACED) scripts/s6/run | install -m 755 /dev/stdin $$d/run && \
+		install -m 755 scripts/s6/finish $$d || exit; done
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(TOOLS)) $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))
+	rm -f $(TOOLS:%=$(DESTDIR)$(BINDIR)/%) $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $p))/$p) \
+		$(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
+	rm -rf $(DESTDIR)$(UNITDIR)/$(DROP_INS) $(DESTDIR)$(SHAREDIR)
 
 # ---- watching over the code
 
