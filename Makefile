@@ -4,11 +4,14 @@ VERSION := 0.1.0
 TOOLS   := leyden pg-ingest pg-snapshot pg-publish log-store ws-gateway auth-check http-api
 TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 
-DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
-	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
-	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
-	python3 curl clang clang-format clang-tidy cppcheck mandoc zip s6 systemd man-db
+BUILD_DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
+	liblmdb-dev libev-dev libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
+	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev
+DEPS := $(BUILD_DEPS) check libsqlite3-dev postgresql-15 postgresql-client-15 python3 curl clang clang-format clang-tidy \
+	cppcheck mandoc man-db zip s6 systemd
 
+comma   := ,
+space   := $() $()
 BUILD   ?= build
 CC      ?= cc
 PREFIX  ?= /usr/local
@@ -74,16 +77,22 @@ $(BUILD)/bin/$1: $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard cmd/$1/*.c)) $(if $(fi
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 .SECONDARY:
 
 # ---- what a fresh machine needs
 
-.PHONY: deps demo run check tests start_dev_env stop_dev_env shell install uninstall clean
+.PHONY: deps build-deps demo run check tests start_dev_env stop_dev_env shell install uninstall clean
 deps:
 	@wanted='$(DEPS)'; command -v node >/dev/null && command -v npm >/dev/null || wanted="$$wanted nodejs npm libnode-dev"; \
-	missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
+	$(INSTALL_WANTED)
+
+# What compiling alone needs.
+build-deps:
+	@wanted='$(BUILD_DEPS)'; $(INSTALL_WANTED)
+
+INSTALL_WANTED = missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
 	if [ -z "$$(echo $$missing)" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then echo "run as root: apt-get update && apt-get install -y $$(echo $$missing)" >&2; exit 77; fi; \
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
@@ -253,6 +262,18 @@ uninstall:
 	rm -f $(TOOLS:%=$(DESTDIR)$(BINDIR)/%) $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $p))/$p) \
 		$(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
 	rm -rf $(DESTDIR)$(UNITDIR)/$(DROP_INS) $(DESTDIR)$(SHAREDIR)
+
+# The Debian package, in $(BUILD)/deb.
+.PHONY: deb
+deb:
+	@wanted='$(BUILD_DEPS) debhelper lintian fakeroot'; $(INSTALL_WANTED)
+	@scripts/deb $(VERSION) '$(subst $(space),$(comma) ,$(strip $(filter-out build-essential,$(BUILD_DEPS))))'
+
+# What is installed where it is to run: the package in a Debian that systemd boots, the steps of the container file.
+.PHONY: check-deploy
+check-deploy: deps deb
+	@wanted=debootstrap; $(INSTALL_WANTED)
+	@for t in systemd container; do echo "== $$t"; BUILD=$(BUILD) tests/install/$$t.sh || failed=1; done; [ -z "$$failed" ]
 
 # ---- watching over the code
 

@@ -1,23 +1,22 @@
 # Sourced by tests that are shell scripts: one line for each check, and the count at the end.
-passed=0 failed=0
+passed=0 failed=0 said=$(mktemp)
 
 # check SENTENCE COMMAND…: the command succeeds; what it says is shown when it does not.
 check() {
-	local said
-	if said=$("${@:2}" 2>&1); then
+	if "${@:2}" >"$said" 2>&1; then
 		echo "ok - $1"
 		passed=$((passed + 1))
 	else
-		echo "not ok - $1: $(tail -n 20 <<<"$said")"
+		echo "not ok - $1: $(tail -n 20 "$said")"
 		failed=$((failed + 1))
 	fi
 }
 
 # same WANTED COMMAND…: what the command says is this.
 same() {
-	local said
-	said=$("${@:2}" 2>&1)
-	[ "$said" = "$1" ] || { echo "\"$said\" instead of \"$1\""; return 1; }
+	local answer
+	answer=$("${@:2}" 2>&1)
+	[ "$answer" = "$1" ] || { echo "\"$answer\" instead of \"$1\""; return 1; }
 }
 
 # await COMMAND…: the command succeeds within 20 s.
@@ -35,6 +34,7 @@ as_nobody() {
 }
 
 counted() {
+	rm -f "$said"
 	echo "$passed passed, $failed failed"
 	[ "$failed" = 0 ]
 }
