@@ -275,6 +275,12 @@ check-deploy: deps deb
 	@wanted=debootstrap; $(INSTALL_WANTED)
 	@for t in systemd container; do echo "== $$t"; BUILD=$(BUILD) tests/install/$$t.sh || failed=1; done; [ -z "$$failed" ]
 
+# What depends on Postgres, on other VERSIONS of it than Debian's.
+.PHONY: check-postgres
+check-postgres: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@tests/postgres/run $(or $(VERSIONS),14 16 17)
+
 # ---- watching over the code
 
 C_FILES := $(wildcard lib/*.[ch] cmd/*/*.[ch] tests/*/*.[ch])
