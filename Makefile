@@ -4,11 +4,14 @@ VERSION := 0.1.0
 TOOLS   := leyden pg-ingest pg-snapshot pg-publish log-store ws-gateway auth-check http-api
 TOOLS   := $(foreach t,$(TOOLS),$(if $(wildcard cmd/$t/main.c),$t))
 
-DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
-	liblmdb-dev libev-dev check libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
-	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev libsqlite3-dev postgresql-15 postgresql-client-15 \
-	python3 curl clang clang-format clang-tidy cppcheck mandoc zip
+BUILD_DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libjwt-dev \
+	liblmdb-dev libev-dev libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
+	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev
+DEPS := $(BUILD_DEPS) check libsqlite3-dev postgresql-15 postgresql-client-15 python3 curl clang clang-format clang-tidy \
+	cppcheck mandoc man-db zip s6 systemd
 
+comma   := ,
+space   := $() $()
 BUILD   ?= build
 CC      ?= cc
 PREFIX  ?= /usr/local
@@ -74,16 +77,22 @@ $(BUILD)/bin/$1: $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard cmd/$1/*.c)) $(if $(fi
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 .SECONDARY:
 
 # ---- what a fresh machine needs
 
-.PHONY: deps demo run check tests start_dev_env stop_dev_env shell install uninstall clean
+.PHONY: deps build-deps demo run check tests start_dev_env stop_dev_env shell install uninstall clean
 deps:
 	@wanted='$(DEPS)'; command -v node >/dev/null && command -v npm >/dev/null || wanted="$$wanted nodejs npm libnode-dev"; \
-	missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
+	$(INSTALL_WANTED)
+
+# What compiling alone needs.
+build-deps:
+	@wanted='$(BUILD_DEPS)'; $(INSTALL_WANTED)
+
+INSTALL_WANTED = missing=$$(for p in $$wanted; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
 	if [ -z "$$(echo $$missing)" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then echo "run as root: apt-get update && apt-get install -y $$(echo $$missing)" >&2; exit 77; fi; \
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
@@ -224,13 +233,53 @@ bench: deps
 
 # ---- install
 
+BINDIR   := $(PREFIX)/bin
+MANDIR   := $(PREFIX)/share/man
+UNITDIR  := $(PREFIX)/lib/systemd/system
+SHAREDIR := $(PREFIX)/share/leyden
+
+MAN      := $(notdir $(wildcard man/*.[78]))
+UNITS    := $(notdir $(wildcard scripts/systemd/*.service scripts/systemd/*.socket scripts/systemd/*.target))
+DROP_INS := leyden-.service.d
+# What a supervisor runs names the tools' place.
+PLACED   := sed 's|/usr/bin/|$(BINDIR)/|'
+
 install: compile
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR)/$(DROP_INS) \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(SHAREDIR)/config
+	install -m 755 $(BINS) $(DESTDIR)$(BINDIR)
+	@for page in $(MAN); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit; done
+	@for unit in $(UNITS); do $(PLACED) scripts/systemd/$$unit | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit || exit; done
+	install -m 644 scripts/systemd/$(DROP_INS)/*.conf $(DESTDIR)$(UNITDIR)/$(DROP_INS)
+	install -m 644 scripts/systemd/leyden.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf
+	install -m 644 scripts/systemd/leyden.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
+	install -m 644 scripts/config/*.env $(DESTDIR)$(SHAREDIR)/config
+	@for service in $(TOOLS); do d=$(DESTDIR)$(SHAREDIR)/s6/$$service; install -d $$d && \
+		echo 3 | install -m 644 /dev/stdin $$d/notification-fd && $(PLACED) scripts/s6/run | install -m 755 /dev/stdin $$d/run && \
+		install -m 755 scripts/s6/finish $$d || exit; done
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(TOOLS)) $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))
+	rm -f $(TOOLS:%=$(DESTDIR)$(BINDIR)/%) $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $p))/$p) \
+		$(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
+	rm -rf $(DESTDIR)$(UNITDIR)/$(DROP_INS) $(DESTDIR)$(SHAREDIR)
+
+# The Debian package, in $(BUILD)/deb.
+.PHONY: deb
+deb:
+	@wanted='$(BUILD_DEPS) debhelper lintian fakeroot'; $(INSTALL_WANTED)
+	@scripts/deb $(VERSION) '$(subst $(space),$(comma) ,$(strip $(filter-out build-essential,$(BUILD_DEPS))))'
+
+# What is installed where it is to run: the package in a Debian that systemd boots, the steps of the container file.
+.PHONY: check-deploy
+check-deploy: deps deb
+	@wanted=debootstrap; $(INSTALL_WANTED)
+	@for t in systemd container; do echo "== $$t"; BUILD=$(BUILD) tests/install/$$t.sh || failed=1; done; [ -z "$$failed" ]
+
+# What depends on Postgres, on other VERSIONS of it than Debian's.
+.PHONY: check-postgres
+check-postgres: deps
+	@$(MAKE) --no-print-directory compile test-programs
+	@tests/postgres/run $(or $(VERSIONS),14 16 17)
 
 # ---- watching over the code
 

@@ -17,6 +17,7 @@
 #include "exits.h"
 #include "log.h"
 #include "repeats.h"
+#include "notify.h"
 #include "rundir.h"
 #include "status.h"
 #include "xalloc.h"
@@ -32,7 +33,7 @@ static const char *told_level; /* by put_events() */
 
 static char *log_level_word, *run_dir;
 static bool verbose, status_wanted, status_json, check_wanted;
-static unsigned instance, number;
+static unsigned instance, number, notify_fd = NOTIFY_NO_FD;
 
 static const struct option_def common_options[] = {
 	{ "log-level", "LOG_LEVEL", OPT_STRING, &log_level_word, "info", "debug, info, warning or error", 0,
@@ -41,6 +42,7 @@ static const struct option_def common_options[] = {
 	{ "run-dir", "LEYDEN_RUN_DIR", OPT_STRING, &run_dir, NULL, "where the sockets are", 0, 0 },
 	{ "instance", NULL, OPT_UINT, &instance, "1", "which Postgres, where there are several", 0, 0 },
 	{ "number", NULL, OPT_UINT, &number, "1", "which of several equal processes", 0, 0 },
+	{ "notify-fd", NULL, OPT_UINT, &notify_fd, NULL, "write a newline to this fd when ready", 0, 0 },
 	{ "status", NULL, OPT_BOOL, &status_wanted, NULL, "ask the running tool, print, exit", 0, 0 },
 	{ "json", NULL, OPT_BOOL, &status_json, NULL, "with --status and what else prints: as JSON", 0, 0 },
 	{ "check-config", NULL, OPT_BOOL, &check_wanted, NULL, "check the configuration, print it, exit", 0,
@@ -162,6 +164,7 @@ service_ready(const char *details)
 		close(fd);
 		unsetenv(SERVICE_READY_FD);
 	}
+	notify_ready(notify_fd, details);
 }
 
 void
@@ -177,6 +180,8 @@ on_stop_signal(struct ev_loop *l, ev_signal *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
+	if (!stopping)
+		notify_stopping();
 	if (stopping || self->stop == NULL) {
 		service_exit(EX_OK);
 		return;
@@ -356,6 +361,7 @@ service_run(const struct service *service, int argc, char **argv)
 	watch_turns();
 	ev_init(&tell_repeats, on_tell_repeats);
 	log_on_repeats(tell_repeats_later);
+	notify_watchdog();
 	if ((code = listen_control()) != 0 || (code = service->open()) != 0)
 		return code;
 	json_object_seed(0); /* while /dev/urandom can be read: its tables withstand chosen keys */

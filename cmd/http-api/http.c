@@ -5,12 +5,9 @@
  */
 #include "http.h"
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "certificate.h"
 #include "log.h"
@@ -184,47 +181,8 @@ on_timer(struct ev_loop *l, ev_timer *w, int events)
 	run();
 }
 
-/* A socket of our own, when nobody handed one over; -1 with errno. */
-static int
-listen_on(const char *address, unsigned port)
-{
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
-	bool is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
-	int on = 1, fd;
-
-	if (!is_v4 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1)
-		return -1;
-	fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(fd, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
-		is_v4 ? sizeof v4 : sizeof v6) != 0 ||
-	    listen(fd, SOMAXCONN) != 0)
-		return -1;
-	return fd;
-}
-
-static char *
-name_of(int fd)
-{
-	struct sockaddr_storage a = { 0 };
-	struct sockaddr_in *v4 = (struct sockaddr_in *)&a;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a;
-	socklen_t n = sizeof a;
-	char text[INET6_ADDRSTRLEN] = "";
-
-	getsockname(fd, (struct sockaddr *)&a, &n);
-	if (a.ss_family == AF_INET6)
-		return xasprintf(
-		    "[%s]:%u", inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text), ntohs(v6->sin6_port));
-	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): it is zero where getsockname() fails */
-	return xasprintf("%s:%u", inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text), ntohs(v4->sin_port));
-}
-
-char *
-http_open(int fd, const char *address, unsigned port, bool tls)
+bool
+http_open(int fd, bool tls)
 {
 	const union MHD_DaemonInfo *info;
 	const struct MHD_OptionItem with_tls[] = {
@@ -233,21 +191,18 @@ http_open(int fd, const char *address, unsigned port, bool tls)
 		{ MHD_OPTION_END, 0, NULL },
 	};
 
-	if (fd < 0)
-		fd = listen_on(address, port);
-	if (fd >= 0)
-		daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0),
-		    0, NULL, NULL, on_request, NULL, MHD_OPTION_ARRAY, tls ? with_tls : with_tls + 2,
-		    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-		    (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+	daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0), 0,
+	    NULL, NULL, on_request, NULL, MHD_OPTION_ARRAY, tls ? with_tls : with_tls + 2,
+	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+	    (unsigned)IDLE_SECONDS, MHD_OPTION_END);
 	if (daemon_ == NULL || (info = MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD)) == NULL)
-		return NULL;
+		return false;
 	ev_io_init(&io, on_io, info->epoll_fd, EV_READ);
 	ev_io_start(loop(), &io);
 	ev_init(&timer, on_timer);
 	run();
-	return name_of(fd);
+	return true;
 }
 
 void

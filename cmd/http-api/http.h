@@ -8,10 +8,9 @@
 
 struct request;
 
-/* Opens the server on this listening socket, or on address and port; inside TLS when there is a certificate
- * (certificate.h) and `tls` says so. "ADDRESS:PORT", allocated; NULL with a
- * line. */
-char *http_open(int fd, const char *address, unsigned port, bool tls);
+/* Opens the server on this listening socket; inside TLS when there is a certificate (certificate.h) and `tls`
+ * says so. False: that cannot be. */
+bool http_open(int fd, bool tls);
 /* Ends the server. Every request must have been answered. */
 void http_close(void);
 

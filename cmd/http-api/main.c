@@ -2,7 +2,6 @@
  * http-api: status, migrations, metrics and health over HTTP. Holds nothing of its own: every answer comes
  * from log-store or pg-ingest.
  */
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "certificate.h"
 #include "exits.h"
 #include "http.h"
+#include "listen.h"
 #include "log.h"
 #include "scrape.h"
 #include "service.h"
@@ -22,7 +22,8 @@ static char *address, *tls_chain, *tls_key;
 
 static const struct option_def options[] = {
 	{ "port", "HTTP_API_PORT", OPT_PORT, &port, "5050", "port to listen on", 0, 0 },
-	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, "::", "address to listen on", 0, 0 },
+	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, NULL,
+	    "address to listen on, all when unset", 0, 0 },
 	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
 	    "PEM file of the certificate chain: https:// instead of http://", 0, 0 },
 	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
@@ -68,6 +69,7 @@ reload(void)
 static int
 begin(void)
 {
+	int fd = service_inherited_port();
 	char *name, *details;
 
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
@@ -75,10 +77,11 @@ begin(void)
 		service_allow(SANDBOX_READ); /* when it is renewed */
 	upstream_open(databases, api_schema_came);
 	scrape_open(databases, gateways);
-	name = http_open(service_inherited_port(), address, port, tls_chain != NULL);
-	if (name == NULL)
-		service_config_error(
-		    "HTTP_API_PORT", "cannot listen on port %u of %s: %s", port, address, strerror(errno));
+	name = fd >= 0 ? listen_name(fd) : listen_open("HTTP_API_PORT", address, port, &fd, 1);
+	if (!http_open(fd, tls_chain != NULL)) {
+		log_error("http", "listening=%s error=%s", name, log_quote("cannot start the HTTP server"));
+		return EX_SOFTWARE;
+	}
 	details = xasprintf("http=%s", name);
 	service_ready(details);
 	free(details);

@@ -27,7 +27,7 @@ static char *auth_mode, *auth_alg, *auth_key, *auth_is_base64, *auth_namespace, 
 static char *tls_chain, *tls_key;
 static unsigned publisher_port;
 
-struct config config = { .gateways = UINT_MAX, .notify_fd = UINT_MAX };
+struct config config = { .gateways = UINT_MAX };
 
 const struct option_def config_options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &config.databases[1], NULL, "Postgres: URL or conninfo",
@@ -70,8 +70,6 @@ const struct option_def config_options[] = {
 	    "where the tools are, beside leyden when unset", 0, 0 },
 	{ "user", "LEYDEN_USER", OPT_STRING, &config.user, NULL,
 	    "as root: whom the tools become (USER-TOOL, where there is such a user)", 0, 0 },
-	{ "notify-fd", NULL, OPT_UINT, &config.notify_fd, NULL, "write a newline to this fd when ready", 0,
-	    0 },
 	{ 0 },
 };
 

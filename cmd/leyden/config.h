@@ -16,7 +16,6 @@ struct config {
 	unsigned websocket_port, http_port;
 	char *listen_address; /* NULL: all interfaces */
 	char *libexec;	      /* where the tools' binaries are */
-	unsigned notify_fd;   /* UINT_MAX: none */
 	char *user;	      /* whom the tools become; NULL: they stay who leyden is */
 	gid_t group;	      /* theirs */
 };

@@ -23,7 +23,6 @@
 #include "exits.h"
 #include "listen.h"
 #include "log.h"
-#include "notify.h"
 #include "procfs.h"
 #include "rundir.h"
 #include "service.h"
@@ -83,7 +82,6 @@ announce_when_all_ready(void)
 	details = xasprintf("websocket=%s http=%s", websocket_name, http_name);
 	service_ready(details);
 	free(details);
-	notify_ready(config.notify_fd);
 }
 
 /* The readiness pipe: one line, or its end when the tool is gone. */
@@ -274,7 +272,6 @@ supervise_stop(int code)
 	stopping = true;
 	stop_code = code;
 	log_info("stopping", "%s", "");
-	notify_stopping();
 	EACH_PROCESS(p)
 	{
 		ev_timer_stop(loop(), &p->again);

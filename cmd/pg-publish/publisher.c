@@ -1,8 +1,6 @@
 /* The publisher's side of logical replication. */
 #include "publisher.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <ev.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include "incoming.h"
+#include "listen.h"
 #include "log.h"
 #include "peer.h"
 #include "service.h"
@@ -420,48 +419,14 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 		ev_io_stop(loop(), &listener);
 }
 
-static int
-listen_on(const char *address, unsigned *port)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} a = { 0 };
-	socklen_t n = sizeof a;
-	int fd, on = 1, off = 0;
-
-	if (address != NULL && inet_pton(AF_INET, address, &a.v4.sin_addr) == 1) {
-		a.v4.sin_family = AF_INET;
-		a.v4.sin_port = htons((uint16_t)*port);
-	} else {
-		a.v6.sin6_family = AF_INET6;
-		a.v6.sin6_port = htons((uint16_t)*port);
-		if (address != NULL && inet_pton(AF_INET6, address, &a.v6.sin6_addr) != 1)
-			service_config_error("LISTEN_ADDRESS", "not an IP address: \"%s\"", address);
-	}
-	fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (a.any.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-	if (bind(fd, &a.any, a.any.sa_family == AF_INET6 ? sizeof a.v6 : sizeof a.v4) != 0 ||
-	    listen(fd, SESSIONS_MAX) != 0 || getsockname(fd, &a.any, &n) != 0)
-		return -1;
-	*port = ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
-	return fd;
-}
-
 unsigned
 publisher_open(const char *address, unsigned port, const char *own_password, const struct publisher_hooks *h)
 {
-	unsigned wanted = port;
-	int fd = listen_on(address, &port);
+	int fd;
+	char *name = listen_open("LOGICAL_PUBLISHER_PORT", address, port, &fd, 1);
 
-	if (fd < 0)
-		service_config_error(
-		    "LOGICAL_PUBLISHER_PORT", "cannot listen on port %u: %s", wanted, strerror(errno));
+	port = (unsigned)atoi(strrchr(name, ':') + 1); /* where the kernel has chosen one, too */
+	free(name);
 	context = tls_conn_context();
 	if (context == NULL)
 		service_config_error("ELECTRIC_WRITE_TO_PG_MODE", "OpenSSL cannot make a certificate");

@@ -2,16 +2,10 @@
  * ws-gateway: websocket clients. Handshake, authentication, subscriptions, fan-out, back-pressure. It holds
  * their sockets and nothing else: no credential, no key, nothing durable.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "admit.h"
 #include "client.h"
@@ -20,6 +14,7 @@
 #include "figures.h"
 #include "gateway.h"
 #include "inspect.h"
+#include "listen.h"
 #include "log.h"
 #include "operate.h"
 #include "service.h"
@@ -31,7 +26,7 @@
 #define DRAIN_TIME 1.0 /* seconds for close frames to go out */
 #define FILES_OWN  32  /* that are no connections */
 
-static char *instance_id, *tls_chain, *tls_key, *disconnect;
+static char *instance_id, *address, *tls_chain, *tls_key, *disconnect;
 static bool list_clients;
 static unsigned port;
 static uint64_t client_buffer, cache_bytes;
@@ -42,7 +37,8 @@ static unsigned databases;
 static const struct option_def options[] = {
 	{ "instance-id", "ELECTRIC_INSTANCE_ID", OPT_STRING, &instance_id, "electric", "id in SatAuthResp", 0,
 	    0 },
-	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port on loopback, when started by hand", 0, 0 },
+	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port, when started by hand", 0, 0 },
+	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, "127.0.0.1", "address of that", 0, 0 },
 	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
 	    "PEM file of the certificate chain: wss:// instead of ws://", 0, 0 },
 	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
@@ -96,24 +92,6 @@ int
 gateway_port(void)
 {
 	return listening_socket;
-}
-
-/* leyden's socket, or one of our own on loopback. */
-static int
-listen_port(void)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = service_inherited_port(), one = 1;
-
-	if (fd >= 0)
-		return fd;
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-	    bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, 1024) != 0)
-		service_config_error("WEBSOCKET_PORT", "port %u: %s", port, strerror(errno));
-	return fd;
 }
 
 /* Each connection is a file. */
@@ -171,7 +149,9 @@ open_gateway(void)
 	if (tls_chain != NULL)
 		service_allow(SANDBOX_READ); /* when it is renewed */
 	stream_cache_bytes = cache_bytes;
-	listening_socket = listen_port();
+	listening_socket = service_inherited_port();
+	if (listening_socket < 0)
+		free(listen_open("WEBSOCKET_PORT", address, port, &listening_socket, 1));
 	upstream_open();
 	return 0;
 }

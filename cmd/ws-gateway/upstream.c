@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "admit.h"
@@ -17,10 +18,12 @@
 #include "conn.h"
 #include "delivery.h"
 #include "gateway.h"
+#include "listen.h"
 #include "log.h"
 #include "schema.h"
 #include "service.h"
 #include "stream.h"
+#include "xalloc.h"
 
 static struct peer *log_peer, *auth_peer;
 static struct snapshot_peer {
@@ -110,6 +113,18 @@ on_ask_again_later(struct ev_loop *l, ev_timer *w, int events)
 }
 
 static void
+take_clients(void)
+{
+	char *name = listen_name(gateway_port()), *details = xasprintf("websocket=%s", name);
+
+	listening = true;
+	admit_listen(gateway_port());
+	service_ready(details);
+	free(name);
+	free(details);
+}
+
+static void
 on_schema_read(void *data, const Frame *f)
 {
 	static ev_timer later;
@@ -139,11 +154,8 @@ on_schema_read(void *data, const Frame *f)
 			delivery_leader_moved(c);
 	}
 	clients_pump();
-	if (!listening) {
-		listening = true;
-		admit_listen(gateway_port());
-		service_ready("");
-	}
+	if (!listening)
+		take_clients();
 }
 
 static void

@@ -41,8 +41,8 @@ address_of(const char *text, bool v6_works)
 	if (text == NULL)
 		text = v6_works ? "::" : "0.0.0.0";
 	a.any.sa_family = inet_pton(AF_INET, text, &a.v4.sin_addr) == 1 ? AF_INET : AF_INET6;
-	if (a.any.sa_family == AF_INET6)
-		inet_pton(AF_INET6, text, &a.v6.sin6_addr);
+	if (a.any.sa_family == AF_INET6 && inet_pton(AF_INET6, text, &a.v6.sin6_addr) != 1)
+		service_config_error("LISTEN_ADDRESS", "not an IP address: \"%s\"", text);
 	return a;
 }
 
@@ -79,27 +79,35 @@ v6_is_there(void)
 	return fd >= 0;
 }
 
-/* The address that a socket has got, and its text. */
-static char *
-name_of(int fd, union address *a)
+/* The address that a socket has got. */
+static union address
+bound_to(int fd)
 {
-	socklen_t n = sizeof *a;
+	union address a = { 0 };
+	socklen_t n = sizeof a;
+
+	getsockname(fd, &a.any, &n);
+	return a;
+}
+
+char *
+listen_name(int fd)
+{
+	union address a = bound_to(fd);
 	char text[INET6_ADDRSTRLEN] = "";
 
-	getsockname(fd, &a->any, &n);
-	if (a->any.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &a->v6.sin6_addr, text, sizeof text);
-		return xasprintf("[%s]:%u", text, ntohs(a->v6.sin6_port));
+	if (a.any.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text);
+		return xasprintf("[%s]:%u", text, ntohs(a.v6.sin6_port));
 	}
-	inet_ntop(AF_INET, &a->v4.sin_addr, text, sizeof text);
-	return xasprintf("%s:%u", text, ntohs(a->v4.sin_port));
+	inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text);
+	return xasprintf("%s:%u", text, ntohs(a.v4.sin_port));
 }
 
 char *
 listen_open(const char *variable, const char *address, unsigned port, int *fds, unsigned n)
 {
 	union address a = address_of(address, v6_is_there());
-	char *name = NULL;
 
 	set_port(&a, port);
 	if (n > 1 && port != 0) {
@@ -114,11 +122,11 @@ listen_open(const char *variable, const char *address, unsigned port, int *fds, 
 		if (fds[i] < 0)
 			goto fail;
 		if (i == 0)
-			name = name_of(fds[0], &a); /* the others get the port that the first was given */
+			a = bound_to(fds[0]); /* the others get the port that the first was given */
 		if (listen(fds[i], BACKLOG) != 0)
 			goto fail;
 	}
-	return name;
+	return listen_name(fds[0]);
 fail:
 	service_config_error(errno == EADDRNOTAVAIL ? "LISTEN_ADDRESS" : variable,
 	    "cannot listen on port %u: %s", port, strerror(errno));

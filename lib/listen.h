@@ -1,4 +1,5 @@
-/* The TCP sockets that leyden opens for its tools and keeps open while they restart. */
+/* Listening TCP sockets: those that leyden opens for its tools and keeps while they restart, and tools' own.
+ */
 #ifndef LEYDEN_LISTEN_H
 #define LEYDEN_LISTEN_H
 
@@ -8,5 +9,7 @@
  * the process with a line that names the variable.
  */
 char *listen_open(const char *variable, const char *address, unsigned port, int *fds, unsigned n);
+/* "ADDRESS:PORT" of a socket, allocated. */
+char *listen_name(int fd);
 
 #endif

@@ -1,8 +1,8 @@
-/* Notification of supervisors: s6 by a newline on an fd, systemd by a datagram. */
+/* Notification of supervisors: s6 by a newline on a descriptor, systemd by datagrams. */
 #include "notify.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <ev.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "peer.h"
+#include "xalloc.h"
 
 static void
 tell_systemd(const char *state)
@@ -38,18 +40,43 @@ tell_systemd(const char *state)
 }
 
 void
-notify_ready(unsigned fd)
+notify_ready(unsigned fd, const char *details)
 {
-	if (fd != UINT_MAX) {
+	char *state = xasprintf("READY=1\nSTATUS=%s", details);
+
+	if (fd != NOTIFY_NO_FD) {
 		if (write((int)fd, "\n", 1) != 1)
 			log_warning("notify", "flag=--notify-fd error=%s", log_quote(strerror(errno)));
 		close((int)fd);
 	}
-	tell_systemd("READY=1");
+	tell_systemd(state);
+	free(state);
 }
 
 void
 notify_stopping(void)
 {
 	tell_systemd("STOPPING=1");
+}
+
+static void
+on_time_to_bark(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	tell_systemd("WATCHDOG=1");
+}
+
+void
+notify_watchdog(void)
+{
+	static ev_timer bark;
+	const char *granted = getenv("WATCHDOG_USEC"), *whose = getenv("WATCHDOG_PID");
+	double seconds = granted != NULL ? strtod(granted, NULL) / 1e6 : 0;
+
+	if (seconds <= 0 || (whose != NULL && atol(whose) != (long)getpid()))
+		return;
+	ev_timer_init(&bark, on_time_to_bark, 0., seconds / 2);
+	ev_timer_start(loop(), &bark);
 }
