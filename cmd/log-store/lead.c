@@ -25,10 +25,16 @@ static void
 moved(void *data, bool ok)
 {
 	(void)data;
-	moving = false;
+	moving = ok;
 	watch_leader();
 	if (ok)
 		on_moved();
+}
+
+void
+lead_settled(void)
+{
+	moving = false;
 }
 
 bool

@@ -12,8 +12,9 @@
 /* Begins. `seconds` that the leader may be away, 0: for ever. moved() is called once another leads, durably.
  */
 void lead_open(uint64_t seconds, void (*moved)(void));
-/* Another is about to. */
+/* Another is about to, until lead_settled(). */
 bool lead_is_moving(void);
+void lead_settled(void);
 /* The instance's changes stream in, or do no longer. */
 void lead_came(unsigned instance);
 void lead_went(unsigned instance);

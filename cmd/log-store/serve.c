@@ -32,7 +32,7 @@ struct waiting {
 	enum { WAIT_LOG, WAIT_WRITES, WAIT_MEET, WAIT_COMMIT } kind;
 	Frame__BodyCase answer; /* WAIT_COMMIT: what to answer */
 	uint32_t id, part, max_bytes;
-	unsigned instance; /* WAIT_MEET: where the snapshot was taken */
+	unsigned instance; /* WAIT_MEET: where the snapshot was taken; WAIT_LOG: who is taken to lead */
 	uint64_t life, after, lsn, echo;
 	bool duplicate;
 	uint64_t xmin, xmax;
@@ -44,7 +44,8 @@ static struct waiting *waiting_list; /* for something to read */
 static struct waiting *commit_list;  /* for the commit of this turn */
 static ev_timer probe;
 static ev_timer take_own_again;
-static bool taking_own; /* what the new leader wrote while it followed goes into the log first */
+/* What the new leader wrote while it followed goes into the log first. */
+static enum { OWN_SETTLED, OWN_TO_TAKE, OWN_TAKEN } own;
 
 /* An instance of Postgres. */
 static struct instance {
@@ -101,17 +102,26 @@ send_met(struct peer *peer, uint32_t id, const SnapshotExtent *extent, bool astr
 	peer_send(peer, FRAME__BODY_SNAPSHOT_MET, &met);
 }
 
+/* Does another Postgres lead than the reader takes to? 0: it does not care. */
+static bool
+is_another(unsigned leader)
+{
+	return leader != 0 && leader != translog_leader();
+}
+
 /* Answers a waiting request if it can be answered now. */
 static bool
 answer_waiting(struct waiting *w)
 {
+	bool gone;
 	SnapshotExtent extent = SNAPSHOT_EXTENT__INIT;
 
 	switch (w->kind) {
 	case WAIT_LOG:
-		if (w->life == translog_life() && translog_visible() <= w->after)
+		gone = w->life != translog_life() || is_another(w->instance);
+		if (!gone && translog_visible() <= w->after)
 			return false;
-		send_log(w->peer, w->id, w->after, w->part, w->max_bytes, w->life != translog_life());
+		send_log(w->peer, w->id, w->after, w->part, w->max_bytes, gone);
 		return true;
 	case WAIT_WRITES:
 		if (writes_last() <= w->after)
@@ -176,12 +186,14 @@ read_log(struct peer *peer, const Frame *f)
 	const ReadLog *r = f->read_log;
 	struct waiting *w;
 
-	if (r->life != translog_life() || r->after > translog_visible() || r->after + 1 < translog_first()) {
+	if (r->life != translog_life() || r->after > translog_visible() || r->after + 1 < translog_first() ||
+	    is_another(r->leader)) {
 		send_log(peer, r->id, 0, 0, 0, true);
 		return;
 	}
 	w = waiting_new(peer, WAIT_LOG);
 	w->id = r->id;
+	w->instance = r->leader;
 	w->life = r->life;
 	w->after = r->after;
 	w->part = r->part;
@@ -320,7 +332,7 @@ tell_publisher(unsigned instance)
 	char life[64];
 
 	lead_lost_sight(instance);
-	if (instances[instance].publish == NULL || (taking_own && instance == translog_leader()))
+	if (instances[instance].publish == NULL || (own != OWN_SETTLED && instance == translog_leader()))
 		return;
 	/* One that leads again takes what is left of the log of writes, whatever it took the last time. */
 	snprintf(life, sizeof life, "%s", writes_life());
@@ -445,7 +457,7 @@ open_log(struct peer *peer, const Frame *f)
 	if (!i->goes_on)
 		log_warning("log-cannot-continue", "instance=%u why=%s", instance, log_quote(why));
 	i->wants_opening = store_failing();
-	if (taking_own && instance == translog_leader())
+	if (own != OWN_SETTLED && instance == translog_leader())
 		return;
 	if (!i->wants_opening)
 		answer_ingest(instance);
@@ -600,26 +612,31 @@ tell_of_leader(void)
 {
 	struct instance *leader = &instances[translog_leader()];
 
+	lead_settled();
 	if (leader->ingest != NULL && leader->streams)
 		answer_ingest(translog_leader());
 	tell_publishers(NULL, true);
-	for (struct waiting *w = waiting_list; w != NULL; w = w->next)
-		if (w->kind == WAIT_LOG && w->peer != NULL && strcmp(w->peer->tool, "ws-gateway") == 0)
-			w->life = 0; /* it asks what it is to know anew */
 	serve_waiting();
 }
 
+/* What is not yet durable could be read once more where it came from: nobody is told before. */
 static void
 take_own(void *data, bool ok)
 {
 	(void)data;
-	taking_own = !ok || store_write() == NULL || translog_take_own();
-	if (!taking_own)
+	if (ok && own == OWN_TAKEN) {
+		own = OWN_SETTLED;
 		tell_of_leader();
-	else if (ok)
-		store_after_commit(take_own, NULL);
-	else
+		return;
+	}
+	own = OWN_TO_TAKE;
+	if (!ok || store_write() == NULL) {
 		ev_timer_start(loop(), &take_own_again);
+		return;
+	}
+	if (!translog_take_own())
+		own = OWN_TAKEN;
+	store_after_commit(take_own, NULL);
 }
 
 static void
@@ -628,7 +645,7 @@ on_take_own_again(struct ev_loop *l, ev_timer *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
-	store_after_commit(take_own, NULL);
+	take_own(NULL, true);
 }
 
 /* Another Postgres leads: its pg-ingest begins anew. */
@@ -637,7 +654,6 @@ lead_moved(void)
 {
 	struct peer *ingest = instances[translog_leader()].ingest;
 
-	taking_own = true;
 	if (ingest != NULL)
 		peer_close(ingest, "it leads from now on");
 	take_own(NULL, true);

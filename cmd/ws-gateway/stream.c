@@ -101,6 +101,7 @@ ask_from(struct cursor from)
 	read.after = from.part == WHOLE ? from.position : from.position - 1;
 	read.part = from.part == WHOLE ? 0 : from.part + 1;
 	read.max_bytes = PAGE_BYTES;
+	read.leader = upstream_leader();
 	peer_send(upstream_log(), FRAME__BODY_READ_LOG, &read);
 }
 

@@ -83,6 +83,12 @@ dial_leader(void)
 	s->peer = peer_connect(s->tool, &hooks, NULL);
 }
 
+unsigned
+upstream_leader(void)
+{
+	return leader;
+}
+
 struct peer *
 upstream_snapshot(void)
 {
@@ -145,7 +151,6 @@ on_schema_read(void *data, const Frame *f)
 		for (size_t i = 0; i < s->n_migrations; i++)
 			schema_add(s->migrations[i]);
 	}
-	stream_open(s->life, s->first, s->position, s->bytes);
 	if (s->leader != leader && s->leader >= 1 && s->leader <= DATABASES_MAX) {
 		leader = s->leader;
 		log_info("leader", "instance=%u", leader);
@@ -153,6 +158,7 @@ on_schema_read(void *data, const Frame *f)
 		for (struct client *c = clients_first(); c != NULL; c = c->next)
 			delivery_leader_moved(c);
 	}
+	stream_open(s->life, s->first, s->position, s->bytes);
 	clients_pump();
 	if (!listening)
 		take_clients();

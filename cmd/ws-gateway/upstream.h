@@ -9,6 +9,7 @@ struct peer *upstream_log(void);
 struct peer *upstream_auth(void);
 /* Where snapshots are taken: the leading Postgres'. */
 struct peer *upstream_snapshot(void);
+unsigned upstream_leader(void);
 /* Asks log-store again what it holds. */
 void upstream_read_schema(void);
 

@@ -2,6 +2,7 @@
  * The Postgres that leads goes away for long: another leads, and clients notice nothing but that. On the
  * whole service with real clusters and clients on real sockets.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,46 @@ await_equal(const char *table, const char *rows)
 	    &second, hash, "SELECT md5(string_agg(t::text, ';' ORDER BY t.id)) FROM %s AS t", table);
 }
 
+/* So many operations in the log have this text. */
+static void
+must_be_told(const char *times, const char *what)
+{
+	ck_assert_str_eq(
+	    test_shell(TEST_BIN "/log-store --dump --file %s/log | grep -c \"%s\" || true", first.dir, what),
+	    times);
+}
+
+/* What it wrote while it followed, and the first had no time to take, is told once. */
+START_TEST(what_nobody_had_taken_is_told_once)
+{
+	test_tool_kill(&first, "pg-publish", SIGSTOP);
+	kill(test_tool_pid(&first, "pg-publish", 1), SIGSTOP);
+	test_sql(&second, "DO $$ BEGIN FOR i IN 1..300 LOOP INSERT INTO items VALUES ('own ' || i, 'a', 'b');"
+			  " COMMIT; END LOOP; END $$");
+	test_sql(&second, "UPDATE items SET a = 'last' WHERE id = 'own 300'");
+	test_shell_await("301",
+	    TEST_BIN "/log-store --run-dir %s/run --status --json |"
+		     " sed 's/.*\"writes_pending\":\\([0-9]*\\).*/\\1/'",
+	    first.dir);
+	test_postgres_stop(&first, "immediate");
+	test_tool_kill(&first, "pg-publish", SIGCONT);
+	kill(test_tool_pid(&first, "pg-publish", 1), SIGCONT);
+	await_leader("2");
+	await_row(ann, "items", "own 300", "a", "last");
+	must_be_told("1", "insert.*'own 7',");
+	must_be_told("1", "update.*'own 300',");
+	test_postgres_again(&first);
+	await_equal("items", "301");
+	must_be_told("1", "'own 7',");
+	test_sql(&second, "DELETE FROM items WHERE id LIKE 'own %%'");
+	await_equal("items", "1");
+	test_postgres_stop(&second, "immediate");
+	await_leader("1");
+	test_postgres_again(&second);
+	await_equal("items", "1");
+}
+END_TEST
+
 /* What had not come to the second by the time the first went comes when it is back. */
 START_TEST(another_leads)
 {
@@ -228,9 +269,10 @@ int
 main(int argc, char **argv)
 {
 	static const TTest *tests[8];
-	const struct suite_tests suite = { "lead", tests, 5, set_up, tear_down };
+	const struct suite_tests suite = { "lead", tests, 6, set_up, tear_down };
 	size_t n = 0;
 
+	tests[n++] = what_nobody_had_taken_is_told_once;
 	tests[n++] = another_leads;
 	tests[n++] = its_schema_travels;
 	tests[n++] = the_first_comes_back;

@@ -1,0 +1,182 @@
+/*
+ * The links between the service and two Postgres are cut while both sides write: hung, so that nobody is
+ * told, or broken. What was written meets when they are back. On the whole service with real clusters.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link.h"
+#include "sat_client.h"
+#include "suite.h"
+#include "testbed.h"
+
+static struct test_service first, second; /* of the second, its Postgres only */
+static struct test_link to_first, to_second;
+static struct sat_client *ann;
+
+static void
+set_up(void)
+{
+	static const char *const tables[] = { "items" };
+	static char urls[2][600];
+
+	test_postgres_start(&first, "fsync=off");
+	test_postgres_start(&second, "fsync=off");
+	test_link_start(&to_first, test_url_port(first.url));
+	test_link_start(&to_second, test_url_port(second.url));
+	snprintf(urls[0], sizeof urls[0], "DATABASE_URL=%s", test_link_url(&to_first, first.url));
+	snprintf(urls[1], sizeof urls[1], "DATABASE_URL_2=%s", test_link_url(&to_second, second.url));
+	first.env[0] = "AUTH_MODE=insecure";
+	first.env[1] = urls[0];
+	first.env[2] = urls[1];
+	first.env[3] = "LOG_STORE_LEAD_TIME=1";
+	first.env[4] = "PG_INGEST_SILENCE_TIME=1";
+	first.env[5] = "LOG_STORE_KEEP_BYTES=256k";
+	test_leyden_start(&first);
+	test_sql(&first,
+	    "SELECT electric.migration_version('1'); CREATE TABLE items (id text PRIMARY KEY, v text);"
+	    "CALL electric.electrify('items'); INSERT INTO items VALUES ('one', 'a')");
+	test_sql_await(&second, "1", "SELECT count(*) FROM pg_class WHERE relname = 'items'");
+	test_sql_await(&second, "1", "SELECT count(*) FROM items");
+	test_schema_await(&first);
+	ann = sat_connect(first.port, "ann");
+	sat_login(ann, "ann");
+	sat_start(ann, NULL, 0);
+	sat_subscribe(ann, "11111111-1111-4111-8111-111111111111", tables, 1, NULL);
+}
+
+static void
+tear_down(void)
+{
+	sat_free(ann);
+	ck_assert_int_eq(test_leyden_stop(&first), 0);
+	ck_assert(!test_log_has(&first, "runtime error"));
+	ck_assert(!test_log_has(&first, "Sanitizer"));
+	test_link_end(&to_first);
+	test_link_end(&to_second);
+	test_service_end(&first);
+	test_service_end(&second);
+}
+
+static void
+client_writes(const char *id)
+{
+	const char *row[] = { id, "client" };
+	const struct sat_write_op op = { SAT_INSERT, "items", row, NULL, NULL, 0 };
+
+	sat_write(ann, 1700000000000, &op, 1);
+}
+
+/* Both sides write, and the client; `where`: whom the client's reaches while the link is cut. */
+static void
+all_write(const char *what, const struct test_service *where)
+{
+	char id[32];
+
+	test_sql(&first, "INSERT INTO items VALUES ('%s first', 'a'); UPDATE items SET v = '%s first'", what,
+	    what);
+	test_sql(&second, "INSERT INTO items VALUES ('%s second', 'a'); UPDATE items SET v = '%s second'",
+	    what, what);
+	snprintf(id, sizeof id, "%s client", what);
+	client_writes(id);
+	test_sql_await(where, "1", "SELECT count(*) FROM items WHERE id = '%s client'", what);
+}
+
+static void
+await_equal(const char *rows)
+{
+	static const char sum[] =
+	    "SELECT count(*) || ' ' || md5(string_agg(t::text, ';' ORDER BY t.id)) FROM items AS t";
+	char hash[64];
+
+	test_sql_await(&first, rows, "SELECT count(*) FROM items");
+	test_sql_await(&second, rows, "SELECT count(*) FROM items");
+	for (int i = 0; i < 200; i++) {
+		snprintf(hash, sizeof hash, "%s", test_sql(&first, sum));
+		if (strcmp(hash, test_sql(&second, sum)) == 0)
+			return;
+		test_sql(&first, "SELECT pg_sleep(0.05)");
+	}
+	ck_abort_msg("the two are not equal");
+}
+
+static void
+await_streaming(const char *connectors)
+{
+	test_shell_await(
+	    connectors, "curl -s http://127.0.0.1:%u/api/status | sed 's/.*\"connectors\"://'", first.http);
+}
+
+START_TEST(the_link_of_the_second_hangs)
+{
+	test_link_hang(&to_second);
+	all_write("hung", &first);
+	await_streaming("{\"postgres_1\":true,\"postgres_2\":false}}");
+	test_link_go_on(&to_second);
+	await_equal("4");
+}
+END_TEST
+
+START_TEST(the_link_of_the_second_breaks)
+{
+	test_link_break(&to_second);
+	all_write("broken", &first);
+	test_link_mend(&to_second);
+	await_equal("7");
+}
+END_TEST
+
+START_TEST(the_link_of_the_leader_hangs)
+{
+	test_link_hang(&to_first);
+	all_write("leader hung", &second);
+	test_log_await(&first, "lead-taken instance=2");
+	test_link_go_on(&to_first);
+	await_equal("10");
+}
+END_TEST
+
+START_TEST(the_link_of_the_leader_breaks)
+{
+	test_link_break(&to_second);
+	all_write("leader broken", &first);
+	test_log_await(&first, "lead-taken instance=1");
+	test_link_mend(&to_second);
+	await_equal("13");
+}
+END_TEST
+
+/* The log has forgotten what the second has not seen: it and the leader tell each other all that they have.
+ */
+START_TEST(it_is_away_for_longer_than_the_log_goes_back)
+{
+	test_link_break(&to_second);
+	test_sql(&second, "INSERT INTO items VALUES ('of the second', 'a')");
+	for (int i = 0; i < 40; i++)
+		test_sql(&first, "INSERT INTO items VALUES ('long %d', repeat('x', 20000))", i);
+	test_shell_await("1",
+	    TEST_BIN
+	    "/log-store --run-dir %s/run --status --json | grep -cE '\"first\":([2-9][0-9]|[0-9]{3})'",
+	    first.dir);
+	test_link_mend(&to_second);
+	test_log_await(&first, "log-gone");
+	await_equal("54");
+}
+END_TEST
+
+int
+main(int argc, char **argv)
+{
+	static const TTest *tests[8];
+	const struct suite_tests suite = { "links", tests, 5, set_up, tear_down };
+	size_t n = 0;
+
+	tests[n++] = the_link_of_the_second_hangs;
+	tests[n++] = the_link_of_the_second_breaks;
+	tests[n++] = the_link_of_the_leader_hangs;
+	tests[n++] = the_link_of_the_leader_breaks;
+	tests[n++] = it_is_away_for_longer_than_the_log_goes_back;
+	return suite_run(&suite, argc, argv);
+}
