@@ -66,9 +66,9 @@ print_transaction(const Transaction *t)
 {
 	if (t->part == 0)
 		printf("%" PRIu64 " %s begin xid=%" PRIu64 " commit_lsn=%" PRIX32 "/%" PRIX32
-		       " timestamp=%" PRIu64 "\n",
+		       " timestamp=%" PRIu64 "%s%s\n",
 		    t->position, t->origin, t->xid, (uint32_t)(t->commit_lsn >> 32), (uint32_t)t->commit_lsn,
-		    t->timestamp);
+		    t->timestamp, t->only_client[0] != '\0' ? " only_client=" : "", t->only_client);
 	for (size_t i = 0; i < t->n_changes; i++)
 		print_change(t, t->changes[i]);
 	if (t->last)
