@@ -72,8 +72,10 @@ send_log(struct peer *peer, uint32_t id, uint64_t after, uint32_t part, uint32_t
 	struct buf body = { 0 };
 
 	pb_put_uint(&body, 1, id);
-	if (gone || !translog_read(after, part, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 2))
+	if (gone || !translog_read(after, part, max_bytes < PAGE_MAX ? max_bytes : PAGE_MAX, &body, 2)) {
 		pb_put_uint(&body, 3, 1);
+		pb_put_uint(&body, 4, translog_visible());
+	}
 	peer_send_packed(peer, FRAME__BODY_LOG_READ, &body);
 	buf_clear(&body);
 }

@@ -187,6 +187,7 @@ on_log_read(struct peer *peer, const Frame *f)
 		return;
 	wanted = false;
 	if (read->gone) {
+		log_last = read->last;
 		hooks->gone();
 		return;
 	}

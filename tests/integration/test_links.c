@@ -152,6 +152,8 @@ END_TEST
  */
 START_TEST(it_is_away_for_longer_than_the_log_goes_back)
 {
+	char rows[16];
+
 	test_link_break(&to_second);
 	test_sql(&second, "INSERT INTO items VALUES ('of the second', 'a')");
 	for (int i = 0; i < 40; i++)
@@ -162,7 +164,10 @@ START_TEST(it_is_away_for_longer_than_the_log_goes_back)
 	    first.dir);
 	test_link_mend(&to_second);
 	test_log_await(&first, "log-gone");
-	await_equal("54");
+	test_sql_await(&second, "40", "SELECT count(*) FROM items WHERE id LIKE 'long %%'");
+	test_sql_await(&first, "1", "SELECT count(*) FROM items WHERE id = 'of the second'");
+	snprintf(rows, sizeof rows, "%s", test_sql(&first, "SELECT count(*) FROM items"));
+	await_equal(rows);
 }
 END_TEST
 
