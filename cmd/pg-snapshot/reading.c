@@ -28,7 +28,7 @@ struct worker {
 
 static const struct reading_hooks *hooks;
 static struct worker *workers;
-static unsigned n_workers;
+static unsigned n_workers, instance;
 static struct reading *all, **end = &all;
 static struct arena scratch; /* of one row */
 
@@ -493,12 +493,13 @@ reading_drop_block(struct reading *r)
 // ---- all of it
 
 void
-reading_open(const char *url, unsigned connections, unsigned instance, const struct reading_hooks *owner)
+reading_open(const char *url, unsigned connections, unsigned number, const struct reading_hooks *owner)
 {
 	static const struct pg_hooks pg_hooks = { on_opened, on_lost, on_copied };
 
 	hooks = owner;
-	rows_open(instance);
+	instance = number;
+	rows_open(number);
 	n_workers = connections;
 	workers = xcalloc(n_workers, sizeof *workers);
 	for (unsigned i = 0; i < n_workers; i++) {
