@@ -303,6 +303,43 @@ START_TEST(a_slow_one_slows_nobody)
 }
 END_TEST
 
+/* What waits in the gateways for all clients together, in bytes. */
+static unsigned long
+queued(void)
+{
+	return strtoul(test_shell("for s in %s/run/ws-gateway-*.sock; do n=${s##*-}; " TEST_BIN
+				  "/ws-gateway --run-dir %s/run --number ${n%%.sock} --status --json; done | "
+				  "tr ',' '\\n' | awk -F: '/queued_bytes/ { n += $2 } END { print n }'",
+			   service.dir, service.dir),
+	    NULL, 10);
+}
+
+/* The kernel takes what it takes; beyond that a client that does not read costs the gateway its buffer. */
+START_TEST(who_does_not_read_costs_little)
+{
+	struct sat_client *initial = client_of("ann"), *stream = client_of("bob"), *reader = client_of("ann");
+
+	test_sql(&service, "INSERT INTO own SELECT 'many' || i, '' FROM generate_series(1, 200000) AS i");
+	ask(initial, 1, "own");
+	AWAIT(taken(initial)->begun);
+	stop_reading(initial);
+	AWAIT(queued() > 0);
+	subscribe(stream, 1, "plain");
+	stop_reading(stream);
+	subscribe(reader, 1, "other");
+	test_sql(&service, "DO $$ BEGIN FOR i IN 1..1500 LOOP UPDATE plain SET v = repeat('x', 5000) WHERE "
+			   "id = 'one'; COMMIT; END LOOP; END $$");
+	test_sql(&service, "INSERT INTO other VALUES ('last')");
+	transactions_await(reader, "I:last ");
+	ck_assert_uint_gt(queued(), 65536);
+	ck_assert_uint_le(queued(), 2 * 65536);
+	end_client(initial);
+	end_client(stream);
+	end_client(reader);
+	test_sql(&service, "DELETE FROM own WHERE id LIKE 'many%%'; DELETE FROM other WHERE id = 'last'");
+}
+END_TEST
+
 // ---- Postgres goes away
 
 #define COPYING                                                                                              \
@@ -493,9 +530,10 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { few_connections_serve_hundreds, who_asks_for_the_same_shares,
-		a_slow_one_slows_nobody, what_was_read_comes_without_postgres, a_delivery_that_breaks_is_told,
-		a_delivery_cut_off_begins_again, a_delivery_after_the_lsn_comes_again,
-		a_snapshot_need_not_be_a_prefix, a_late_commit_is_waited_for };
+		a_slow_one_slows_nobody, who_does_not_read_costs_little, what_was_read_comes_without_postgres,
+		a_delivery_that_breaks_is_told, a_delivery_cut_off_begins_again,
+		a_delivery_after_the_lsn_comes_again, a_snapshot_need_not_be_a_prefix,
+		a_late_commit_is_waited_for };
 
 	return suite_run(
 	    &(struct suite_tests){ "snapshots", tests, sizeof tests / sizeof *tests, set_up, tear_down },
