@@ -4,25 +4,6 @@
 #define VARINT 0u
 #define LENGTH 2u
 
-size_t
-pb_varint_size(uint64_t v)
-{
-	size_t n = 1;
-
-	while (v >>= 7)
-		n++;
-	return n;
-}
-
-uint8_t *
-pb_write_varint(uint8_t *p, uint64_t v)
-{
-	for (; v > 0x7f; v >>= 7)
-		*p++ = (uint8_t)(v | 0x80);
-	*p++ = (uint8_t)v;
-	return p;
-}
-
 static void
 put_varint(struct buf *b, uint64_t v)
 {

@@ -10,9 +10,26 @@
 
 #include "buf.h"
 
-/* A varint alone: its size, and where it ends after it was written there. */
-size_t pb_varint_size(uint64_t v);
-uint8_t *pb_write_varint(uint8_t *p, uint64_t v);
+/* A varint alone: its size. */
+static inline size_t
+pb_varint_size(uint64_t v)
+{
+	size_t n = 1;
+
+	while (v >>= 7)
+		n++;
+	return n;
+}
+
+/* Where it ends after it was written to p. */
+static inline uint8_t *
+pb_write_varint(uint8_t *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
 
 /* A varint field; zero, the default, is left out. */
 void pb_put_uint(struct buf *b, unsigned field, uint64_t value);

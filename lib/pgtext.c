@@ -217,27 +217,28 @@ octal(const char *s, size_t n, size_t *used)
 	return v;
 }
 
-/* Copies one field to `out`, which may be where it stands. Returns its length there. */
+/* One field, where it stands. Returns its length then. */
 static size_t
-unescape(char *out, const char *in, size_t n)
+unescape(char *s, size_t n)
 {
 	static const char letters[] = "bfnrtv", meanings[] = "\b\f\n\r\t\v";
-	size_t k = 0, used;
+	const char *first = memchr(s, '\\', n);
+	size_t k = first != NULL ? (size_t)(first - s) : n, used;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = k; i < n; i++) {
 		const char *letter;
 
-		if (in[i] != '\\' || i + 1 == n) {
-			out[k++] = in[i];
+		if (s[i] != '\\' || i + 1 == n) {
+			s[k++] = s[i];
 			continue;
 		}
 		i++;
-		if (in[i] >= '0' && in[i] <= '7') {
-			out[k++] = (char)octal(in + i, n - i, &used);
+		if (s[i] >= '0' && s[i] <= '7') {
+			s[k++] = (char)octal(s + i, n - i, &used);
 			i += used - 1;
 		} else {
-			letter = strchr(letters, in[i]);
-			out[k++] = letter != NULL && in[i] != '\0' ? meanings[letter - letters] : in[i];
+			letter = strchr(letters, s[i]);
+			s[k++] = letter != NULL && s[i] != '\0' ? meanings[letter - letters] : s[i];
 		}
 	}
 	return k;
@@ -248,20 +249,24 @@ pgtext_copy_line(char *line, size_t n, struct sat_value *fields, size_t count)
 {
 	size_t k = 0;
 	char *at = line, *end;
+	bool escapes;
 
 	if (n > 0 && line[n - 1] == '\n')
 		n--;
 	end = line + n;
+	escapes = memchr(line, '\\', n) != NULL;
 	for (;;) {
 		char *tab = memchr(at, '\t', (size_t)(end - at));
 		size_t len = (size_t)((tab != NULL ? tab : end) - at);
 
 		if (k == count)
 			return false;
-		if (len == 2 && at[0] == '\\' && at[1] == 'N')
+		if (!escapes)
+			fields[k] = (struct sat_value){ (const uint8_t *)at, len };
+		else if (len == 2 && at[0] == '\\' && at[1] == 'N')
 			fields[k] = (struct sat_value){ NULL, 0 };
 		else
-			fields[k] = (struct sat_value){ (const uint8_t *)at, unescape(at, at, len) };
+			fields[k] = (struct sat_value){ (const uint8_t *)at, unescape(at, len) };
 		k++;
 		if (tab == NULL)
 			return k == count;

@@ -127,27 +127,27 @@ put_head(uint8_t *p, unsigned field, size_t n)
 }
 
 static uint8_t *
-put_field(uint8_t *p, unsigned field, const void *bytes, size_t n)
+put_field(uint8_t *p, unsigned field, const struct sat_value *v)
 {
-	p = put_head(p, field, n);
-	if (n > 0)
-		memcpy(p, bytes, n);
-	return p + n;
+	p = put_head(p, field, v->len);
+	if (v->len > 0)
+		memcpy(p, v->text, v->len);
+	return p + v->len;
 }
 
 /* By hand, since initial rows are many; the numbers are proto/satellite.proto's. */
 void
-sat_oplog_add_insert(
-    struct buf *body, uint32_t relation, const struct sat_value *values, size_t n, char **tags, size_t n_tags)
+sat_oplog_add_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
+    const struct sat_value *tags, size_t n_tags)
 {
 	size_t mask = (n + 7) / 8, row = field_size(mask), insert, op;
 	uint8_t *p, *bits;
 
 	for (size_t i = 0; i < n; i++)
-		row += field_size(values[i].text != NULL ? values[i].len : 0);
+		row += field_size(values[i].len);
 	insert = 1 + pb_varint_size(relation) + field_size(row);
 	for (size_t i = 0; i < n_tags; i++)
-		insert += field_size(strlen(tags[i]));
+		insert += field_size(tags[i].len);
 	op = field_size(insert);
 	p = buf_room(body, field_size(op));
 	p = put_head(p, 1, op);	    /* SatOpLog.ops */
@@ -162,9 +162,9 @@ sat_oplog_add_insert(
 	for (size_t i = 0; i < n; i++) {
 		if (values[i].text == NULL)
 			bits[i / 8] |= (uint8_t)(0x80 >> i % 8);
-		p = put_field(p, 2, values[i].text, values[i].text != NULL ? values[i].len : 0);
+		p = put_field(p, 2, &values[i]); /* SatOpRow.values */
 	}
 	for (size_t i = 0; i < n_tags; i++)
-		p = put_field(p, 3, tags[i], strlen(tags[i])); /* SatOpInsert.tags */
+		p = put_field(p, 3, &tags[i]); /* SatOpInsert.tags */
 	buf_added(body, field_size(op));
 }

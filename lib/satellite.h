@@ -47,7 +47,7 @@ const ProtobufCMessageDescriptor *sat_descriptor(unsigned code);
 
 /* A column's value: text as Postgres writes it, or NULL. */
 struct sat_value {
-	const uint8_t *text; /* NULL: the value is NULL */
+	const uint8_t *text; /* NULL: the value is NULL, and len 0 */
 	size_t len;
 };
 
@@ -65,9 +65,9 @@ ProtobufCBinaryData sat_op_pack(struct arena *a, enum sat_op kind, uint32_t rela
 
 /* Appends a packed SatTransOp to the body of a SatOpLog: field 1, its length, its bytes. */
 void sat_oplog_add(struct buf *body, const uint8_t *op, size_t n);
-/* The same of an insert that is not packed yet. */
+/* The same of an insert that is not packed yet, of n values. */
 void sat_oplog_add_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
-    char **tags, size_t n_tags);
+    const struct sat_value *tags, size_t n_tags);
 
 /* The row's value is NULL: its bit in the mask is set, the first the highest of its byte. */
 bool sat_is_null(const SatOpRow *row, size_t column);

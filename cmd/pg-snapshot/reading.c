@@ -11,9 +11,11 @@
 #include "rows.h"
 #include "xalloc.h"
 
-#define APPLICATION "leyden pg-snapshot"
-#define BLOCK_SIZE  (32 * 1024) /* bytes, but for one longer row */
-#define IDLE	    30.0	/* seconds until an unused connection is closed */
+#define APPLICATION	   "leyden pg-snapshot"
+#define BLOCK_SIZE	   (32 * 1024) /* bytes, but for one longer row */
+#define IDLE		   30.0	       /* seconds until an unused connection is closed */
+#define LOCK_WAIT	   "'1s'"      /* for the tables' locks, before others have their turn */
+#define LOCK_NOT_AVAILABLE "55P03"
 
 /* A connection. */
 struct worker {
@@ -30,7 +32,22 @@ static unsigned n_workers, instance;
 static struct reading *all, **end = &all;
 static struct arena scratch; /* of one row */
 
+static void fail(struct reading *r, const char *why);
 static void next_table(struct reading *r);
+
+// ---- the list
+
+static void
+unlist(struct reading *r)
+{
+	struct reading **at = &all;
+
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	if (*at == NULL)
+		end = at;
+}
 
 // ---- connections
 
@@ -67,18 +84,59 @@ release(struct reading *r, const char *end_transaction)
 	set_free(w);
 	if (end_transaction == NULL) {
 		pg_close(&w->pg);
-	} else if (end_transaction[0] != '\0') {
+	} else {
 		w->ending = true;
 		pg_ask(&w->pg, end_transaction, on_transaction_ended);
 	}
 }
 
+/* To the end of the queue, without a connection. */
 static void
-make_ready(struct reading *r)
+requeue(struct reading *r)
 {
-	r->state = READING_READY;
-	r->worker->tries = 0;
-	hooks->ready(r);
+	release(r, "ROLLBACK");
+	unlist(r);
+	r->next = NULL;
+	*end = r;
+	end = &r->next;
+}
+
+static void
+on_locked(struct pg *pg, PGresult *result)
+{
+	struct reading *r = ((struct worker *)pg->data)->reading;
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (state != NULL && strcmp(state, LOCK_NOT_AVAILABLE) == 0) {
+		log_info("snapshot-waits", "table=%s note=%s", log_quote(r->take->tables[0]->name),
+		    log_quote("somebody holds a lock on one of its tables"));
+		requeue(r); /* others may not have to wait */
+	} else if (pg_failed(result, "lock-tables")) {
+		fail(r, pg_message(PQresultErrorMessage(result)));
+	} else {
+		r->state = READING_READY;
+		r->worker->tries = 0;
+		hooks->ready(r);
+	}
+}
+
+/* The locks come before the snapshot: who is told that all is ready does not wait for Postgres then. */
+static void
+lock_tables(struct reading *r)
+{
+	struct buf sql = { 0 };
+
+	buf_puts(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = " LOCK_WAIT
+		       "; LOCK TABLE ");
+	for (size_t i = 0; i < r->take->n_tables; i++) {
+		buf_puts(&sql, i > 0 ? ", " : "");
+		pg_put_identifier(&sql, r->take->tables[i]->schema);
+		buf_puts(&sql, ".");
+		pg_put_identifier(&sql, r->take->tables[i]->name);
+	}
+	buf_puts(&sql, " IN ACCESS SHARE MODE");
+	pg_ask(&r->worker->pg, buf_cstr(&sql), on_locked);
+	buf_clear(&sql);
 }
 
 void
@@ -100,7 +158,7 @@ reading_dispatch(void)
 		r->worker = w;
 		ev_timer_stop(loop(), &w->idle);
 		if (w->pg.conn != NULL)
-			make_ready(r);
+			lock_tables(r);
 		else
 			pg_open(&w->pg);
 		r = next;
@@ -124,21 +182,7 @@ on_opened(struct pg *pg)
 	struct worker *w = pg->data;
 
 	if (w->reading != NULL)
-		make_ready(w->reading);
-}
-
-// ---- the list
-
-static void
-unlist(struct reading *r)
-{
-	struct reading **at = &all;
-
-	while (*at != r)
-		at = &(*at)->next;
-	*at = r->next;
-	if (*at == NULL)
-		end = at;
+		lock_tables(w->reading);
 }
 
 static void
@@ -162,7 +206,7 @@ void
 reading_free(struct reading *r)
 {
 	/* Where nothing is asked of Postgres just now the connection is good for another. */
-	release(r, r->state == READING_BEGUN ? "ROLLBACK" : r->state == READING_READY ? "" : NULL);
+	release(r, r->state == READING_BEGUN || r->state == READING_READY ? "ROLLBACK" : NULL);
 	clear(r);
 	reading_dispatch();
 }
@@ -298,8 +342,7 @@ void
 reading_begin(struct reading *r)
 {
 	r->state = READING_BEGINNING;
-	pg_ask(&r->worker->pg,
-	    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()", on_begun);
+	pg_ask(&r->worker->pg, "SELECT pg_current_snapshot()", on_begun);
 }
 
 // ---- rows
@@ -367,7 +410,7 @@ on_copied(struct pg *pg)
 		if (r->rows.len == 0)
 			buf_room(&r->rows, BLOCK_SIZE);
 		arena_reset(&scratch);
-		read = rows_add(&r->rows, &scratch, table, line, (size_t)n, instance);
+		read = rows_add(&r->rows, &scratch, table, line, (size_t)n);
 		PQfreemem(line);
 		if (!read) {
 			fail(r, "a row cannot be read");
@@ -456,6 +499,7 @@ reading_open(const char *url, unsigned connections, unsigned number, const struc
 
 	hooks = owner;
 	instance = number;
+	rows_open(number);
 	n_workers = connections;
 	workers = xcalloc(n_workers, sizeof *workers);
 	for (unsigned i = 0; i < n_workers; i++) {

@@ -13,8 +13,8 @@
 #include "spool.h"
 
 enum reading_state {
-	READING_QUEUED,	   /* waits for a connection */
-	READING_READY,	   /* has one */
+	READING_QUEUED,	   /* waits for a connection, then for the tables' locks */
+	READING_READY,	   /* has them */
 	READING_BEGINNING, /* the snapshot is being taken */
 	READING_BEGUN,	   /* and was; extent and lsn are there */
 	READING_ROWS,	   /* rows come */

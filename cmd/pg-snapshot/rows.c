@@ -38,11 +38,9 @@ rows_are_owned(const Table *table)
 	return false;
 }
 
-/* The first tag stands in two fields of its own, which costs Postgres less than an array of it; the array
- * comes where that is not all. */
-#define TAGS                                                                                                 \
-	"s._tags[1].ms, s._tags[1].source, "                                                                 \
-	"CASE WHEN cardinality(s._tags) > 1 OR s._tags[1].ms IS NULL THEN s._tags END"
+/* The first tag stands in two fields of its own, which costs Postgres less than an array; the array comes
+ * where there are more. */
+#define TAGS	   "s._tags[1].ms, s._tags[1].source, CASE WHEN s._tags[2].ms IS NOT NULL THEN s._tags END"
 #define TAG_FIELDS 3
 
 static void
@@ -83,31 +81,36 @@ rows_copy(struct buf *sql, const Table *table, const PGresult *r, const TakeSnap
 	return true;
 }
 
-/* A tag in wire form from its parts; NULL: of this Postgres, from before there were tags. */
-static char *
-one_tag(struct arena *a, const struct sat_value *ms, const struct sat_value *source, unsigned instance)
-{
-	char own[32];
-	struct sat_value from = *source, at = *ms;
-	char *wire;
+static unsigned instance;
+static char own_origin[32];
+static size_t own_origin_len;
 
-	if (from.text == NULL) {
-		from.len = (size_t)snprintf(own, sizeof own, SAT_POSTGRES_ORIGIN, instance);
-		from.text = (const uint8_t *)own;
-	}
-	if (at.text == NULL)
-		at = (struct sat_value){ (const uint8_t *)"0", 1 };
-	wire = arena_alloc(a, from.len + 1 + at.len + 1);
-	memcpy(wire, from.text, from.len);
-	wire[from.len] = '@';
-	memcpy(wire + from.len + 1, at.text, at.len);
-	wire[from.len + 1 + at.len] = '\0';
-	return wire;
+void
+rows_open(unsigned number)
+{
+	instance = number;
+	own_origin_len = (size_t)snprintf(own_origin, sizeof own_origin, SAT_POSTGRES_ORIGIN, number);
+}
+
+/* A tag in wire form from its parts; NULL: of this Postgres, from before there were tags. */
+static struct sat_value
+one_tag(struct arena *a, const struct sat_value *ms, const struct sat_value *source)
+{
+	const struct sat_value own = { (const uint8_t *)own_origin, own_origin_len },
+			       before = { (const uint8_t *)"0", 1 };
+	const struct sat_value *from = source->text != NULL ? source : &own,
+			       *at = ms->text != NULL ? ms : &before;
+	uint8_t *wire = arena_alloc(a, from->len + 1 + at->len);
+
+	memcpy(wire, from->text, from->len);
+	wire[from->len] = '@';
+	memcpy(wire + from->len + 1, at->text, at->len);
+	return (struct sat_value){ wire, from->len + 1 + at->len };
 }
 
 /* The row's tags in wire form, in the arena; false: they cannot be read. */
 static bool
-read_tags(struct arena *a, const struct sat_value *fields, unsigned instance, char ***wire, size_t *n_tags)
+read_tags(struct arena *a, const struct sat_value *fields, struct sat_value **wire, size_t *n_tags)
 {
 	struct pgtext_tag *tags;
 
@@ -116,21 +119,23 @@ read_tags(struct arena *a, const struct sat_value *fields, unsigned instance, ch
 	    !pgtext_tags(a, (const char *)fields[2].text, fields[2].len, &tags, n_tags))
 		return false;
 	*wire = arena_alloc(a, (*n_tags + 1) * sizeof **wire);
-	for (size_t i = 0; i < *n_tags; i++)
-		(*wire)[i] = pgtext_tag_wire(a, &tags[i], instance);
+	for (size_t i = 0; i < *n_tags; i++) {
+		const char *text = pgtext_tag_wire(a, &tags[i], instance);
+
+		(*wire)[i] = (struct sat_value){ (const uint8_t *)text, strlen(text) };
+	}
 	if (*n_tags == 0)
-		(*wire)[(*n_tags)++] = one_tag(a, &fields[0], &fields[1], instance);
+		(*wire)[(*n_tags)++] = one_tag(a, &fields[0], &fields[1]);
 	return true;
 }
 
 bool
-rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n, unsigned instance)
+rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n)
 {
 	size_t n_fields = table->n_columns + TAG_FIELDS, n_tags;
-	struct sat_value *fields = arena_alloc(a, n_fields * sizeof *fields);
-	char **tags;
+	struct sat_value *fields = arena_alloc(a, n_fields * sizeof *fields), *tags;
 
-	if (!pgtext_copy_line(line, n, fields, n_fields) || !read_tags(a, fields, instance, &tags, &n_tags))
+	if (!pgtext_copy_line(line, n, fields, n_fields) || !read_tags(a, fields, &tags, &n_tags))
 		return false;
 	sat_oplog_add_insert(body, table->relation, fields + TAG_FIELDS, table->n_columns, tags, n_tags);
 	return true;

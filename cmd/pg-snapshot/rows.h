@@ -9,6 +9,8 @@
 #include "buf.h"
 #include "pipeline.pb-c.h"
 
+/* `instance`: which Postgres it is, for its rows' tags. */
+void rows_open(unsigned instance);
 /* Asks for what rows_copy() needs. */
 void rows_lookup(struct buf *sql, const Table *table);
 /* Does the table say which user each row is of? */
@@ -23,6 +25,6 @@ bool rows_copy(
  * Appends a line of COPY to the body of a SatOpLog; the line is changed, the arena is for what is needed
  * meanwhile. False: it cannot be read. A row without tags was there before its table was electrified.
  */
-bool rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n, unsigned instance);
+bool rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size_t n);
 
 #endif

@@ -239,7 +239,23 @@ note_sent(const struct client *c, const Transaction *t)
 		histogram_observe(&figures.commit_to_sent, ev_now(loop()) - committed);
 }
 
-/* False: the client is to be left alone with its echo for a moment. */
+/* The client is to be left alone with its echo for a moment, or has no room: what waits for it is no longer
+ * than its buffer, but for one long message. */
+static bool
+must_wait(struct client *c, const struct chunk *chunk, bool own)
+{
+	size_t waiting = conn_pending(c->conn);
+
+	if (!own && c->echoed) {
+		ev_timer_init(&c->after_echo, on_after_echo, ECHO_GAP, 0.);
+		c->after_echo.data = c;
+		ev_timer_start(loop(), &c->after_echo);
+		return true;
+	}
+	return waiting > 0 && waiting + chunk->len > gateway_client_buffer();
+}
+
+/* False: not now. */
 static bool
 send_record(struct client *c, struct record *record)
 {
@@ -255,12 +271,9 @@ send_record(struct client *c, struct record *record)
 			*audience = reduced != NULL ? reduced : c->audience;
 	struct chunk *chunk = mine ? audience_encode(record, audience, flags) : NULL;
 
-	if (chunk != NULL && !own && c->echoed) {
+	if (chunk != NULL && must_wait(c, chunk, own)) {
 		chunk_unref(chunk);
 		audience_unref(reduced);
-		ev_timer_init(&c->after_echo, on_after_echo, ECHO_GAP, 0.);
-		c->after_echo.data = c;
-		ev_timer_start(loop(), &c->after_echo);
 		return false;
 	}
 	if (chunk != NULL) {
