@@ -134,6 +134,7 @@ UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
 UNDER_test_schema   := $(patsubst %,$(BUILD)/cmd/pg-ingest/%.o,catalog history sqlite_ddl sqlite_expr sqlite_table) \
 	$(BUILD)/gen/schema_sql.o
 LIBS_test_schema    := -lsqlite3 -lpg_query -lxxhash
+LIBS_test_upgrade   := -llmdb
 
 .PHONY: test-programs
 test-programs: $(PROGRAMS)
