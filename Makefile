@@ -8,7 +8,7 @@ BUILD_DEPS := build-essential pkg-config libpq-dev libprotobuf-c-dev protobuf-c-
 	liblmdb-dev libev-dev libjansson-dev libzip-dev libxxhash-dev libssl-dev libseccomp-dev libpg-query-dev \
 	libmicrohttpd-dev libgnutls28-dev libhttp-parser-dev
 DEPS := $(BUILD_DEPS) check libsqlite3-dev postgresql-15 postgresql-client-15 python3 curl clang clang-format clang-tidy \
-	cppcheck mandoc man-db zip s6 systemd
+	cppcheck mandoc man-db zip s6 systemd prometheus
 
 comma   := ,
 space   := $() $()
@@ -134,6 +134,7 @@ UNDER_test_pgoutput := $(BUILD)/cmd/pg-ingest/pgoutput.o
 UNDER_test_schema   := $(patsubst %,$(BUILD)/cmd/pg-ingest/%.o,catalog history sqlite_ddl sqlite_expr sqlite_table) \
 	$(BUILD)/gen/schema_sql.o
 LIBS_test_schema    := -lsqlite3 -lpg_query -lxxhash
+LIBS_test_upgrade   := -llmdb
 
 .PHONY: test-programs
 test-programs: $(PROGRAMS)

@@ -160,7 +160,7 @@ assign_from_environment(const struct option_set *set)
 			continue;
 		if (!assign(o, value)) {
 			fprintf(stderr, "%s: %s: not %s: \"%s\"\n", set->tool, o->env, wanted(o->type),
-			    o->secret ? "***" : value);
+			    o->secret != OPT_SHOWN ? "***" : value);
 			exit(EX_CONFIG);
 		}
 	}
@@ -202,6 +202,8 @@ options_parse(const struct option_set *set, int argc, char **argv, bool check_re
 			    wanted(by_index[c - 256]->type), optarg);
 			exit(EX_USAGE);
 		}
+		if (by_index[c - 256]->secret != OPT_SHOWN)
+			memset(optarg, '*', strlen(optarg));
 	}
 	if (check_required)
 		options_require(set);
@@ -234,7 +236,7 @@ options_print(const struct option_set *set)
 		switch (o->type) {
 		case OPT_STRING:
 			if (*(char **)o->target != NULL)
-				printf("%s", o->secret ? "***" : *(char **)o->target);
+				printf("%s", o->secret == OPT_SECRET ? "***" : *(char **)o->target);
 			break;
 		case OPT_UINT:
 		case OPT_PORT:

@@ -27,7 +27,11 @@ struct option_def {
 	const char *fallback; /* in the form of an argument; NULL leaves the target as it is */
 	const char *help;     /* one line */
 	bool required;
-	bool secret; /* masked by options_print() */
+	/*
+	 * A secret is masked by options_print(); of one in part, what may be shown is the tool's to say. The
+	 * arguments of the process, which others can see, are overwritten with either.
+	 */
+	enum option_secrecy { OPT_SHOWN, OPT_SECRET, OPT_SECRET_IN_PART } secret;
 };
 
 struct option_set {

@@ -342,10 +342,10 @@ service_run(const struct service *service, int argc, char **argv)
 		    log_level_word);
 		return EX_CONFIG;
 	}
-	log_init(service->name, verbose ? LOG_LEVEL_DEBUG : (enum log_level)level);
 	run_dir = rundir_resolve(run_dir);
 	peer_set_run_dir(run_dir);
 	name = rundir_socket_name(service->name, instance, number);
+	log_init(name, verbose ? LOG_LEVEL_DEBUG : (enum log_level)level);
 	if (status_wanted)
 		return self->print_status != NULL ? self->print_status(status_json)
 						  : status_print(name, status_json);

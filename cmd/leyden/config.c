@@ -31,7 +31,7 @@ struct config config = { .gateways = UINT_MAX };
 
 const struct option_def config_options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &config.databases[1], NULL, "Postgres: URL or conninfo",
-	    1, 0 },
+	    1, OPT_SECRET_IN_PART },
 	{ "logical-publisher-host", "LOGICAL_PUBLISHER_HOST", OPT_STRING, &publisher_host, NULL,
 	    "host at which Postgres reaches pg-publish", 0, 0 },
 	{ "logical-publisher-port", "LOGICAL_PUBLISHER_PORT", OPT_PORT, &publisher_port, "5433",

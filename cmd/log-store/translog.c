@@ -716,7 +716,8 @@ is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old /* ms */)
 bool
 translog_trim(uint64_t max_bytes, uint64_t max_age)
 {
-	uint64_t too_old = max_age != 0 ? ((uint64_t)time(NULL) - max_age) * 1000 : 0, freed = 0;
+	uint64_t now_s = (uint64_t)time(NULL), freed = 0;
+	uint64_t too_old = max_age != 0 && max_age < now_s ? (now_s - max_age) * 1000 : 0;
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_txn *txn;

@@ -26,6 +26,7 @@
 #define SLOT_SLOW    5.0  /* seconds until it is said that the slot is waited for */
 #define INSTALL_LOCK "4846791580151137091" /* of nobody else: the first bytes of "Ley" and a number */
 #define IN_USE	     "55006"
+#define NEWER	     "LE004" /* of what is installed in Postgres */
 
 extern const char schema_sql[];
 
@@ -127,7 +128,11 @@ lose_postgres(const char *why)
 static void
 on_installed(struct pg *p, PGresult *r)
 {
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
 	(void)p;
+	if (state != NULL && strcmp(state, NEWER) == 0)
+		service_config_error("DATABASE_URL", "%s", PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY));
 	if (failed(r, "install-schema"))
 		return;
 	ask_slot();

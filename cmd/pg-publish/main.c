@@ -2,7 +2,6 @@
  * pg-publish: brings clients' transactions into Postgres, where the functions that electrify made resolve
  * conflicts: over a connection of its own, or as a publisher to which Postgres subscribes.
  */
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "exits.h"
 #include "literal.h"
 #include "logical.h"
+#include "pg.h"
 #include "rejected.h"
 #include "service.h"
 
@@ -39,6 +39,15 @@ static const struct option_def options[] = {
 	{ 0 },
 };
 
+static void
+check_url(void)
+{
+	const char *error = pg_url_error(database_url);
+
+	if (error != NULL)
+		service_config_error("DATABASE_URL", "%s", error);
+}
+
 /* What a person does about rejected writes, beside the service. */
 static int
 command(int argc, char **argv)
@@ -55,6 +64,7 @@ command(int argc, char **argv)
 	}
 	if (database_url == NULL)
 		service_config_error("DATABASE_URL", "is required");
+	check_url();
 	return list ? rejected_list(database_url)
 		    : rejected_settle(database_url, retry != 0 ? retry : discard, retry != 0);
 }
@@ -65,6 +75,7 @@ static void
 check(bool to_print)
 {
 	(void)to_print;
+	check_url();
 	is_logical =
 	    write_mode != NULL ? strcmp(write_mode, "logical_replication") == 0 : publisher_host != NULL;
 	if (write_mode != NULL && !is_logical && strcmp(write_mode, "direct_writes") != 0)
@@ -82,13 +93,6 @@ check(bool to_print)
 static int
 open_publish(void)
 {
-	char *error = NULL;
-	PQconninfoOption *parsed = PQconninfoParse(database_url, &error);
-
-	if (parsed == NULL)
-		service_config_error(
-		    "DATABASE_URL", "%s", error != NULL ? error : "not a Postgres URL or conninfo");
-	PQconninfoFree(parsed);
 	literal_set_own_origin(service_instance());
 	if (is_logical)
 		logical_open(database_url, publisher_host, listen_address,

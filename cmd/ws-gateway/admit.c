@@ -1,6 +1,7 @@
 /* Who may connect. */
 #include "admit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <search.h>
@@ -121,11 +122,17 @@ on_listen_again(struct ev_loop *l, ev_timer *w, int events)
 	admit_room();
 }
 
+/* Said without the port: who knocks again and again is counted. */
 static void
-refuse(int fd, const char *why)
+refuse(int fd, const struct sockaddr_storage *addr, const char *why)
 {
+	struct in6_addr network = network_of(addr);
+	char text[INET6_ADDRSTRLEN] = "";
+
 	figures.refused_connections++;
-	log_warning("connection-refused", "why=%s", log_quote(why));
+	inet_ntop(AF_INET6, &network, text, sizeof text);
+	log_warning("connection-refused", "address=%s why=%s",
+	    IN6_IS_ADDR_V4MAPPED(&network) ? strrchr(text, ':') + 1 : text, log_quote(why));
 	close(fd);
 }
 
@@ -171,9 +178,9 @@ on_accept(struct ev_loop *l, ev_io *w, int events)
 		}
 		said_delayed = false;
 		if (conn_count() >= admit_limits.connections)
-			refuse(fd, "too many connections");
+			refuse(fd, &addr, "too many connections");
 		else if (!place_take(&addr))
-			refuse(fd, "too many connections from one address");
+			refuse(fd, &addr, "too many connections from one address");
 		else
 			take(fd, &addr);
 	}

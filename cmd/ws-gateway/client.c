@@ -24,6 +24,18 @@
 
 static struct client *all;
 
+const char *
+client_name(const struct client *c)
+{
+	static char ring[4][640];
+	static unsigned next;
+	char *name = ring[next++ % 4];
+
+	snprintf(name, sizeof ring[0], "client_id=%s address=%s", log_quote(c->id != NULL ? c->id : ""),
+	    conn_address(c->conn));
+	return name;
+}
+
 // ---- ending
 
 static void
@@ -39,7 +51,7 @@ clear(struct client *c)
 		peer_send(upstream_log(), FRAME__BODY_DETACH_CLIENT, &detach);
 	}
 	if (c->state == CLIENT_IN)
-		log_info("client-left", "client_id=%s address=%s", log_quote(c->id), conn_address(c->conn));
+		log_info("client-left", "%s", client_name(c));
 	c->state = CLIENT_GONE;
 	ev_timer_stop(loop(), &c->tick);
 	ev_periodic_stop(loop(), &c->expiry);
@@ -78,8 +90,7 @@ client_close(struct client *c, const char *why)
 {
 	if (c->state == CLIENT_GONE)
 		return;
-	log_info("client-closed", "client_id=%s address=%s why=%s", log_quote(c->id != NULL ? c->id : ""),
-	    conn_address(c->conn), log_quote(why));
+	log_info("client-closed", "%s why=%s", client_name(c), log_quote(why));
 	clear(c);
 	conn_close(c->conn, 0, "");
 }
@@ -194,8 +205,7 @@ on_attached(void *data, const Frame *f)
 	c->since = ev_now(loop());
 	figures.logins++;
 	conn_known(c->conn);
-	log_info("client-came", "client_id=%s user_id=%s address=%s", log_quote(c->id), log_quote(c->user_id),
-	    conn_address(c->conn));
+	log_info("client-came", "%s user_id=%s", client_name(c), log_quote(c->user_id));
 	response.id = gateway_instance_id();
 	client_send(c, SAT_AUTH_RESP, &response.base);
 	send_start_request(c);

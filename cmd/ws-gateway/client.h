@@ -90,6 +90,8 @@ void client_late(struct client *c);
 void client_writable(struct client *c);
 
 void client_send(struct client *c, uint8_t code, const ProtobufCMessage *message);
+/* "client_id=… address=…" for the log; good until the fourth next call. */
+const char *client_name(const struct client *c);
 /* Sends SatErrorResp and closes; `why` goes to the log. */
 void client_fail(struct client *c, SatErrorResp__ErrorCode code, const char *why);
 /* Closes after an answer that said what was wrong. */

@@ -137,7 +137,7 @@ delivery_fail(struct delivery *d, const char *why)
 	struct subscription *s = d->subscription;
 	SatSubsDataError error = SAT_SUBS_DATA_ERROR__INIT;
 
-	log_warning("delivery-failed", "client_id=%s subscription=%s error=%s", log_quote(c->id),
+	log_warning("delivery-failed", "%s subscription=%s error=%s", client_name(c),
 	    s->saved->subscription_id, log_quote(why));
 	if (d->state >= DELIVERY_SAVING) {
 		/* The client would take what it has for all. */
@@ -219,7 +219,7 @@ take_snapshot(struct delivery *d)
 static void
 take_another(struct delivery *d, const char *why, double pause)
 {
-	log_debug("snapshot-again", "client_id=%s why=%s", log_quote(d->client->id), log_quote(why));
+	log_debug("snapshot-again", "%s why=%s", client_name(d->client), log_quote(why));
 	cancel_snapshot(d);
 	delivery_unlist(d);
 	d->state = DELIVERY_ASKED;
@@ -298,7 +298,7 @@ wait_for_visibility(struct delivery *d)
 	double pause = SOON * (double)(1u << (d->behind < 10 ? d->behind : 10));
 
 	if (++d->behind == BEHIND_LOUD)
-		log_warning("snapshot-waits", "client_id=%s note=%s", log_quote(d->client->id),
+		log_warning("snapshot-waits", "%s note=%s", client_name(d->client),
 		    log_quote(
 			"Postgres does not show yet what is in its WAL; is a synchronous standby away?"));
 	take_another(d, "a transaction that was sent already is not visible in the snapshot",
@@ -371,7 +371,7 @@ deliver(struct delivery *d)
 	struct subscription *s = d->subscription;
 
 	initial_known_end(&d->initial, c);
-	log_debug("delivered", "client_id=%s subscription=%s position=%" PRIu64, log_quote(c->id),
+	log_debug("delivered", "%s subscription=%s position=%" PRIu64, client_name(c),
 	    s->saved->subscription_id, s->saved->position);
 	delivery_end(c);
 	subscription_activate(c, s);

@@ -235,7 +235,7 @@ note_sent(const struct client *c, const Transaction *t)
 	double committed = (double)t->timestamp / 1000;
 
 	figures.transactions++;
-	if (t->client_lsn.len == 0 && committed >= c->since)
+	if (t->client_lsn.len == 0 && t->only_client[0] == '\0' && committed >= c->since)
 		histogram_observe(&figures.commit_to_sent, ev_now(loop()) - committed);
 }
 

@@ -211,7 +211,7 @@ on_saved(void *data, const Frame *f)
 	response.subscription_id = s->saved->subscription_id;
 	client_send(c, SAT_SUBS_RESP, &response.base);
 	s->answered = true;
-	log_debug("subscribed", "client_id=%s subscription=%s", log_quote(c->id), s->saved->subscription_id);
+	log_debug("subscribed", "%s subscription=%s", client_name(c), s->saved->subscription_id);
 	delivery_next(c);
 	client_answered(c);
 }

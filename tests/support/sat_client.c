@@ -151,6 +151,7 @@ wait_until(struct sat_client *c, bool (*done)(struct sat_client *c))
 	bool late = false;
 	ev_timer timer;
 
+	ev_now_update(loop()); /* who turned it last may have done so long ago */
 	ev_timer_init(&timer, on_late, AWAIT_SECONDS, 0.);
 	timer.data = &late;
 	ev_timer_start(loop(), &timer);

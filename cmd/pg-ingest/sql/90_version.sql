@@ -1,9 +1,8 @@
--- The version of all that stands in these files. Raise it with every change to generated code: a new version makes
--- the code of all electrified tables anew, once.
+-- A version that is installed for the first time makes the code of all electrified tables anew.
 
 DO $$
 DECLARE
-    this_version CONSTANT integer := 9;
+    this_version CONSTANT integer := pg_catalog.current_setting('electric.installing');
 BEGIN
     IF NOT EXISTS (SELECT FROM electric.schema_version WHERE version = this_version) THEN
         PERFORM electric.refresh(e.oid)
