@@ -4,7 +4,7 @@ EXAMPLES of the manual pages, as they are shown to a reader, beside a service in
 
 Each must succeed. Lines below one are what it prints; "..." there stands for anything. Ports are the test's own.
 """
-import glob, os, re, shutil, signal, subprocess, sys, tempfile, threading
+import glob, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
@@ -63,6 +63,9 @@ class World:
                 break
             sys.stderr.write(line)
         self.ports = {"5133": ready.group(1), "5050": ready.group(2)}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.ports["5199"] = str(free.getsockname()[1])
         threading.Thread(target=self.service.stderr.read, daemon=True).start()
         self.writer = subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, text=True)
