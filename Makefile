@@ -292,6 +292,7 @@ lint: compile
 	cppcheck --quiet --std=c11 --enable=warning,portability,performance --error-exitcode=1 -Ilib -I$(BUILD)/gen lib cmd
 	@for f in lib/*.c cmd/*/*.c; do clang-tidy --quiet --warnings-as-errors='*' $$f -- \
 		$(filter-out -Werror -fPIE $(SAN),$(CFLAGS)) $(CPPFLAGS) -I$$(dirname $$f) 2>/dev/null || exit 1; done
+	@BUILD=$(BUILD) tests/docs/pages.sh
 
 # gcc's check of printf formats errs where the sanitizers look on.
 check-asan:

@@ -2,6 +2,7 @@
 #include "service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -97,7 +98,12 @@ service_allow(unsigned more)
 int
 service_inherited_port(void)
 {
-	return fd_from_environment(SERVICE_PORT_FD);
+	int fd = fd_from_environment(SERVICE_PORT_FD);
+
+	/* Others than leyden hand over sockets that wait. */
+	if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+		service_config_error(SERVICE_PORT_FD, "%d: %s", fd, strerror(errno));
+	return fd;
 }
 
 void

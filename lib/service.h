@@ -75,7 +75,7 @@ unsigned service_instance(void);
 char *service_status(void);
 /* The answer to AskMetrics, in m, which is empty. */
 void service_metrics(struct metrics *m);
-/* The listening TCP socket that leyden opened for this tool, or -1 when it was started by hand. */
+/* The listening TCP socket that leyden, or another supervisor, opened for this tool; -1: there is none. */
 int service_inherited_port(void);
 
 /* The fds that leyden hands to a tool, and the variables that say so. */

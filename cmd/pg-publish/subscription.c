@@ -58,8 +58,7 @@ trouble(const PGresult *r, const char *attempt)
 {
 	if (is_forbidden(r))
 		service_config_error("ELECTRIC_WRITE_TO_PG_MODE",
-		    "logical_replication needs a role that may subscribe, on Postgres 15 a superuser (%s); "
-		    "direct_writes does not",
+		    "logical_replication needs a superuser (%s); direct_writes does not",
 		    PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY));
 	pg_failed(r, attempt);
 	again_later();

@@ -144,8 +144,8 @@ START_TEST(a_restart_of_either_side_repeats_nothing)
 	write_row();
 	test_tool_kill(&service, "pg-publish", SIGKILL);
 	write_row();
-	test_sql(&service, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = "
-			   "'logical replication worker'");
+	test_sql(&service, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE "
+			   "'logical replication%%worker'");
 	write_row();
 	test_postgres_stop(&service, "immediate");
 	test_postgres_again(&service);

@@ -139,8 +139,8 @@ must_arrive(const char *id)
 
 /* Whoever brings clients' writes into Postgres begins a new session. */
 static const char end_sessions[] = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
-				   "application_name = 'leyden pg-publish' OR backend_type = 'logical "
-				   "replication worker'";
+				   "application_name = 'leyden pg-publish' OR backend_type LIKE 'logical "
+				   "replication%worker'";
 
 /* The write under way meets this, and is to be tried again. */
 static void

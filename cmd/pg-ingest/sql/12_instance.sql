@@ -35,7 +35,7 @@ $$;
 CREATE OR REPLACE FUNCTION electric.publish_shadow(shadow oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    keys text;
+    columns text;   -- (k1, k2, _tags)
 BEGIN
     IF EXISTS (SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
                 WHERE p.pubname = 'electric_publication' AND r.prrelid = shadow) THEN
@@ -46,12 +46,15 @@ BEGIN
         EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE ONLY %s', shadow::regclass);
         RETURN;
     END IF;
-    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-      INTO keys
-      FROM pg_attribute AS a
-     WHERE a.attrelid = shadow AND a.attnum > 0 AND a.attname ~ '^k[0-9]+$';
     EXECUTE format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', shadow::regclass);
-    EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE ONLY %s (%s, _tags)', shadow::regclass, keys);
+    -- Before Postgres 15 a publication has whole tables only: what is not wanted is read over.
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        SELECT format('(%s, _tags)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum))
+          INTO columns
+          FROM pg_attribute AS a
+         WHERE a.attrelid = shadow AND a.attnum > 0 AND a.attname ~ '^k[0-9]+$';
+    END IF;
+    EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE ONLY %s %s', shadow::regclass, columns);
 END
 $$;
 
