@@ -474,8 +474,9 @@ begin_again(void)
 static void
 group_failed(void)
 {
+	bool again = group_failed_before(sqlstate);
+
 	brought = false;
-	group_failed_before(sqlstate); /* what was to be prepared after the error was not */
 	begin_again();
 	if (is_passing(sqlstate)) {
 		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
@@ -488,8 +489,8 @@ group_failed(void)
 		opened = false; /* a predecessor's transaction has committed after all */
 		return;
 	}
-	if (strcmp(sqlstate, "LE002") == 0)
-		return; /* not all rows were new: again, row by row */
+	if (again)
+		return;
 	if (!one_by_one) {
 		one_by_one = true;
 		return;

@@ -29,7 +29,7 @@
 static uint32_t *prepared;
 static size_t n_prepared;
 static bool prepare_anew, row_by_row;
-static bool role_is_replica; /* in the Postgres transaction that is being sent */
+static bool role_is_replica, said_told; /* in the Postgres transaction that is being sent */
 
 /* Operations on one relation that are to go in one statement: its parameters, as array literals. */
 static struct {
@@ -42,17 +42,20 @@ void
 group_new_connection(void)
 {
 	n_prepared = 0;
-	prepare_anew = row_by_row = role_is_replica = false;
-	merge_forget_checks();
+	prepare_anew = row_by_row = role_is_replica = said_told = false;
+	merge_forget();
 }
 
-void
+bool
 group_failed_before(const char *sqlstate)
 {
+	bool not_new = strcmp(sqlstate, "LE002") == 0 || strcmp(sqlstate, "23505") == 0;
+
 	prepare_anew = true;
-	role_is_replica = false;
-	merge_forget_checks();
-	row_by_row = strcmp(sqlstate, "LE002") == 0;
+	role_is_replica = said_told = false;
+	merge_forget();
+	row_by_row = not_new && !row_by_row;
+	return row_by_row;
 }
 
 void
@@ -204,7 +207,7 @@ send_progress(PGconn *conn, const struct progress *progress, uint64_t position)
 
 	snprintf(was, sizeof was, "%" PRIu64, progress->was);
 	snprintf(now, sizeof now, "%" PRIu64, position);
-	role_is_replica = false; /* it was for the transaction that ends here */
+	role_is_replica = said_told = false; /* they were for the transaction that ends here */
 	return PQsendQueryParams(conn, SQL_PROGRESS, 3, NULL, params, NULL, NULL, 0) == 1 &&
 	       PQpipelineSync(conn) == 1;
 }
@@ -227,6 +230,9 @@ set_role(PGconn *conn, bool replica)
 static bool
 send_preamble(PGconn *conn, const struct write *w, bool follows)
 {
+	if (follows && said_told)
+		return true;
+	said_told = follows;
 	if (follows)
 		return PQsendQueryParams(conn, SQL_TOLD, 0, NULL, NULL, NULL, NULL, 0) == 1;
 	return set_role(conn, true) && (w->told->part > 0 || send_mark(conn, w->client));
@@ -236,9 +242,14 @@ static bool
 send_rows(PGconn *conn, const struct write *w, bool follows)
 {
 	/* The leader's echo of what was written here brings nothing new. */
-	bool known = row_by_row || strcmp(w->told->origin, literal_own_origin()) == 0;
+	bool known = strcmp(w->told->origin, literal_own_origin()) == 0;
+	enum merge_way way = row_by_row ? MERGE_ROW_BY_ROW : known ? MERGE_KNOWN : MERGE_FAST;
 
-	return merge_send(conn, w->told, follows, known) && (!w->last || merge_send_checks(conn));
+	/* What one that follows takes over is told to nobody: rows of many transactions go together. */
+	if (follows)
+		return merge_send(conn, w->told, true, way);
+	return merge_send(conn, w->told, false, way) && merge_flush(conn, false) &&
+	       (!w->last || merge_send_checks(conn));
 }
 
 /*
@@ -280,7 +291,7 @@ bool
 group_send_rest(PGconn *conn, const struct progress *progress, const struct write *w, bool done, bool follows)
 {
 	return (!merge_concerns(w->told, literal_own_origin()) || send_rows(conn, w, follows)) &&
-	       (!done || send_progress(conn, progress, w->position));
+	       merge_flush(conn, follows) && (!done || send_progress(conn, progress, w->position));
 }
 
 // ---- a group
@@ -308,7 +319,8 @@ group_send(PGconn *conn, const struct progress *progress, const struct write *wr
 			return false;
 		}
 	}
-	return send_run(conn) && (!done || send_progress(conn, progress, writes[n - 1].position));
+	return send_run(conn) && merge_flush(conn, follows) &&
+	       (!done || send_progress(conn, progress, writes[n - 1].position));
 }
 
 /* What the author has on its rows is not what Postgres has: each row is sent to it again. */

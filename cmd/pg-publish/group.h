@@ -18,8 +18,11 @@ struct progress {
 
 /* Forgets what was prepared: the connection is a new one. */
 void group_new_connection(void);
-/* A pipeline ended in an error: what it was to prepare may be missing. */
-void group_failed_before(const char *sqlstate);
+/*
+ * A pipeline ended in an error: what it was to prepare may be missing. True: rows that were taken to be new
+ * may not be; it is to be sent again, and goes row by row then.
+ */
+bool group_failed_before(const char *sqlstate);
 /* It did not. */
 void group_succeeded(void);
 /*

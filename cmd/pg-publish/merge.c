@@ -12,15 +12,17 @@
 #include "xalloc.h"
 
 #define RUN_MAX	 1000 /* rows of a statement */
+#define RUNS_MAX 16   /* tables whose rows are collected at the same time */
 #define N_ARRAYS 7    /* parameters of electric.merge_all_<oid> */
 
 /* Rows of one table that go in one statement: its parameters, as array literals. */
-static struct {
+static struct run {
 	uint32_t oid;
 	size_t n;
-	bool news[RUN_MAX]; /* taken to be new */
+	enum guess { GUESS_NONE, GUESS_NEW, GUESS_HERE } guesses[RUN_MAX]; /* those of one kind go together */
 	struct buf gone, forced, values, added, removed, columns;
-} run;
+} runs[RUNS_MAX];
+static size_t n_runs;
 
 static struct arena memory; /* of the transaction that is being sent */
 
@@ -158,8 +160,8 @@ check_later(uint32_t oid, struct buf *row)
 	literal_element(&unchecked[i].rows, row);
 }
 
-void
-merge_forget_checks(void)
+static void
+forget_checks(void)
 {
 	for (size_t i = 0; i < n_unchecked; i++)
 		buf_clear(&unchecked[i].rows);
@@ -181,79 +183,148 @@ merge_send_checks(PGconn *conn)
 		ok = PQsendQueryParams(conn, "SELECT electric.check_references($1, $2)", 2, NULL, params,
 			 NULL, NULL, 0) == 1;
 	}
-	merge_forget_checks();
+	forget_checks();
 	return ok;
 }
 
 // ---- many rows
 
-/* How many rows from i on go together, as new ones; at least one. */
+/* How many rows from i on go together; at least one. */
 static size_t
-together(size_t i)
+together(const struct run *run, size_t i)
 {
 	size_t n = 1;
 
-	while (run.news[i] && i + n < run.n && run.news[i + n])
+	while (run->guesses[i] != GUESS_NONE && i + n < run->n && run->guesses[i + n] == run->guesses[i])
 		n++;
 	return n;
 }
 
-static bool
-send_run(PGconn *conn, bool follows)
+/* The parameters of its statement but the last one. */
+static void
+arrays_of(struct run *run, struct buf *arrays[N_ARRAYS - 1])
 {
-	struct buf *arrays[N_ARRAYS - 1] = { &run.gone, &run.forced, &run.values, &run.added, &run.removed,
-		&run.columns };
-	struct buf runs = { 0 };
+	arrays[0] = &run->gone;
+	arrays[1] = &run->forced;
+	arrays[2] = &run->values;
+	arrays[3] = &run->added;
+	arrays[4] = &run->removed;
+	arrays[5] = &run->columns;
+}
+
+static void
+empty_run(struct run *run)
+{
+	struct buf *arrays[N_ARRAYS - 1];
+
+	arrays_of(run, arrays);
+	for (size_t i = 0; i < N_ARRAYS - 1; i++)
+		buf_take(arrays[i], arrays[i]->len);
+	run->n = 0;
+}
+
+void
+merge_forget(void)
+{
+	for (size_t i = 0; i < n_runs; i++)
+		empty_run(&runs[i]);
+	n_runs = 0;
+	forget_checks();
+}
+
+static bool
+send_run(PGconn *conn, struct run *run, bool follows)
+{
+	struct buf *arrays[N_ARRAYS - 1];
+	struct buf lengths = { 0 };
 	const char *params[N_ARRAYS];
 	char sql[112];
 	bool ok;
 
-	if (run.n == 0)
+	if (run->n == 0)
 		return true;
-	for (size_t i = 0, n; i < run.n; i += n) {
-		n = together(i);
-		buf_printf(&runs, "%s%zu", i > 0 ? "," : "{", n);
+	arrays_of(run, arrays);
+	for (size_t i = 0, n; i < run->n; i += n) {
+		n = together(run, i);
+		buf_printf(
+		    &lengths, "%s%s%zu", i > 0 ? "," : "{", run->guesses[i] == GUESS_HERE ? "-" : "", n);
 		for (size_t k = 1; k < n; k++)
-			buf_puts(&runs, ",1");
+			buf_puts(&lengths, ",1");
 	}
-	buf_puts(&runs, "}");
+	buf_puts(&lengths, "}");
 	for (size_t i = 0; i < N_ARRAYS - 1; i++) {
 		buf_puts(arrays[i], "}");
 		params[i] = buf_cstr(arrays[i]);
 	}
-	params[N_ARRAYS - 1] = buf_cstr(&runs);
+	params[N_ARRAYS - 1] = buf_cstr(&lengths);
 	snprintf(sql, sizeof sql, "SELECT electric.merge_all_%" PRIu32 "($1, $2, %s, $3, $4, $5, $6, $7)",
-	    run.oid, follows ? "true" : "false");
+	    run->oid, follows ? "true" : "false");
 	ok = PQsendQueryParams(conn, sql, N_ARRAYS, NULL, params, NULL, NULL, 0) == 1;
-	for (size_t i = 0; i < N_ARRAYS - 1; i++)
-		buf_take(arrays[i], arrays[i]->len);
-	buf_clear(&runs);
-	run.n = 0;
+	empty_run(run);
+	buf_clear(&lengths);
 	return ok;
 }
 
-static void
-add_row(const struct row *r, const RowState *state, bool one_by_one)
+bool
+merge_flush(PGconn *conn, bool follows)
 {
-	const char *comma = run.n > 0 ? "," : "{";
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < n_runs; i++)
+		ok = send_run(conn, &runs[i], follows);
+	n_runs = 0;
+	return ok;
+}
+
+/* The rows of the table that are collected, with room for one more. NULL: the connection is unusable. */
+static struct run *
+run_of(PGconn *conn, uint32_t oid, bool follows)
+{
+	size_t i = 0;
+
+	while (i < n_runs && runs[i].oid != oid)
+		i++;
+	if (i == RUNS_MAX) {
+		if (!merge_flush(conn, follows))
+			return NULL;
+		i = 0;
+	}
+	if (i == n_runs)
+		runs[n_runs++].oid = oid;
+	return runs[i].n < RUN_MAX || send_run(conn, &runs[i], follows) ? &runs[i] : NULL;
+}
+
+static enum guess
+guess(const struct row *r, const RowState *state, enum merge_way way)
+{
+	if (way == MERGE_ROW_BY_ROW || state->forced || r->op.kind == CHANGE_KIND__DELETE)
+		return GUESS_NONE;
+	if (way == MERGE_KNOWN)
+		return GUESS_HERE;
+	return r->op.kind == CHANGE_KIND__INSERT ? GUESS_NEW : GUESS_NONE;
+}
+
+static void
+add_row(struct run *run, const struct row *r, const RowState *state, enum merge_way way)
+{
+	const char *comma = run->n > 0 ? "," : "{";
 	struct buf text = { 0 };
 
-	run.oid = r->table->oid;
-	run.news[run.n++] = !one_by_one && r->op.kind == CHANGE_KIND__INSERT && !state->forced;
-	buf_printf(&run.gone, "%s%s", comma, r->op.kind == CHANGE_KIND__DELETE ? "t" : "f");
-	buf_printf(&run.forced, "%s%s", comma, state->forced ? "t" : "f");
-	buf_puts(&run.values, comma);
+	run->guesses[run->n++] = guess(r, state, way);
+	buf_printf(&run->gone, "%s%s", comma, r->op.kind == CHANGE_KIND__DELETE ? "t" : "f");
+	buf_printf(&run->forced, "%s%s", comma, state->forced ? "t" : "f");
+	buf_puts(&run->values, comma);
 	literal_values(&text, &r->op);
-	literal_element(&run.values, &text);
-	buf_puts(&run.added, comma);
+	literal_element(&run->values, &text);
+	buf_puts(&run->added, comma);
 	literal_tags(&text, state->added, state->n_added);
-	literal_element(&run.added, &text);
-	buf_puts(&run.removed, comma);
+	literal_element(&run->added, &text);
+	buf_puts(&run->removed, comma);
 	literal_tags(&text, state->removed, state->n_removed);
-	literal_element(&run.removed, &text);
-	buf_puts(&run.columns, comma);
+	literal_element(&run->removed, &text);
+	buf_puts(&run->columns, comma);
 	literal_columns(&text, r, state);
-	literal_element(&run.columns, &text);
+	literal_element(&run->columns, &text);
 	buf_clear(&text);
 }
 
@@ -274,20 +345,22 @@ merge_send_tables(PGconn *conn, const Transaction *t)
 }
 
 bool
-merge_send(PGconn *conn, const Transaction *t, bool follows, bool one_by_one)
+merge_send(PGconn *conn, const Transaction *t, bool follows, enum merge_way way)
 {
 	bool ok = true;
 
 	arena_reset(&memory);
 	for (size_t i = 0; ok && i < t->n_changes; i++) {
 		const Change *c = t->changes[i];
+		struct run *run;
 		struct row r;
 
 		if (!read_row(t, c, follows ? NULL : t->origin, &r))
 			continue;
-		if (run.n > 0 && (run.oid != r.table->oid || run.n == RUN_MAX))
-			ok = send_run(conn, follows);
-		add_row(&r, c->state, one_by_one);
+		run = run_of(conn, r.table->oid, follows);
+		if (run == NULL)
+			return false;
+		add_row(run, &r, c->state, way);
 		if (!follows) {
 			struct buf values = { 0 };
 
@@ -296,7 +369,7 @@ merge_send(PGconn *conn, const Transaction *t, bool follows, bool one_by_one)
 			buf_clear(&values);
 		}
 	}
-	return ok && send_run(conn, follows);
+	return ok;
 }
 
 bool

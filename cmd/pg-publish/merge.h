@@ -18,16 +18,23 @@ bool merge_brings_tables(const Transaction *told);
 /* Queues them. */
 bool merge_send_tables(PGconn *conn, const Transaction *told);
 
+enum merge_way {
+	MERGE_FAST,	  /* inserted rows are taken to be new, which fails if one is not */
+	MERGE_KNOWN,	  /* what it tells is likely to be here already */
+	MERGE_ROW_BY_ROW, /* nothing is taken for granted */
+};
+
 /*
- * Queues its rows. `follows`: it is the leader that tells; values that nobody has written since both
- * tables were electrified are then taken from it. `one_by_one`: no row is taken to be new. False: the
- * connection is unusable.
+ * Queues its rows. `follows`: it is the leader that tells; values that nobody has written since both tables
+ * were electrified are then taken from it. False: the connection is unusable.
  */
-bool merge_send(PGconn *conn, const Transaction *told, bool follows, bool one_by_one);
+bool merge_send(PGconn *conn, const Transaction *told, bool follows, enum merge_way way);
+/* They wait until there are many, of this and of other transactions: queues those that do. */
+bool merge_flush(PGconn *conn, bool follows);
 /* Queues the checks that foreign keys would have made of what was sent since the last checks. */
 bool merge_send_checks(PGconn *conn);
-/* Forgets what was sent: it was not taken. */
-void merge_forget_checks(void);
+/* Forgets what was collected and sent: it was not taken. */
+void merge_forget(void);
 /* Queues, for this instance (NULL: for all), how the rows that the transaction has written are here. */
 bool merge_send_repair(PGconn *conn, const Transaction *told, const char *instance);
 

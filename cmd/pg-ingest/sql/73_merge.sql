@@ -13,7 +13,9 @@
 -- their rows then makes no difference, but for what one of them tells of the same row.
 --
 --   electric.merge_all_<oid>(gone, forced, yields, vals, added, removed, columns, runs)
---     an element for each row. runs is as for electric.apply_all_<oid>: rows that are new go together; LE002: one is not
+--     an element for each row. runs is as for electric.apply_all_<oid>: rows that are new go together; on a
+--     unique_violation one of them may not be new, and the caller tries again without runs. -n: so many are likely to be
+--     here as they are
 --
 -- Users' triggers have run where the row was written. They, and foreign keys, which the transaction as a whole obeys,
 -- are off here: session_replication_role is replica.
@@ -29,7 +31,10 @@ DECLARE
     arbiter     text;
     won         text;
     column_tags text;
+    row_key     text;   -- m.id = (r.v[1])::integer AND ...
+    row_shadow_key text;
     same_values text;
+    same_row    text;   -- the same of r.v, with the key
     unmoved     text;   -- the merged column tags are those that are here
     tombstone   text;   -- the merged values of the row that goes
     dead_values text;   -- of one that went before
@@ -44,8 +49,10 @@ BEGIN
            string_agg(format('($4[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
            string_agg(format('(r.v[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
            string_agg(format('m.%s %s ($4[%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
-           string_agg(format('s.k%s %s ($4[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos)
-      INTO keys, key_values, row_keys, main_key, shadow_key
+           string_agg(format('s.k%s %s ($4[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
+           string_agg(format('m.%s %s (r.v[%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
+           string_agg(format('s.k%s %s (r.v[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos)
+      INTO keys, key_values, row_keys, main_key, shadow_key, row_key, row_shadow_key
       FROM electric.columns_of(tab)
      WHERE key_pos IS NOT NULL;
     SELECT CASE WHEN NOT p.condeferrable THEN format('ON CONFLICT (%s) DO NOTHING',
@@ -66,6 +73,8 @@ BEGIN
                    'op.column_tags[1]) END', num, num + 1) END), 15),
            coalesce(string_agg(format('m.%s::text IS NOT DISTINCT FROM $4[%s]', name, num), ' AND ' ORDER BY num)
                         FILTER (WHERE data), 'true'),
+           string_agg(format('m.%s::text IS NOT DISTINCT FROM r.v[%s]', name, num), ' AND ' ORDER BY num)
+               FILTER (WHERE NOT generated),
            coalesce(string_agg(format('op.merged[%1$s] IS NOT DISTINCT FROM coalesce(op.column_tags[%1$s], op.column_tags[1])',
                                       num + 1), E' AND ' ORDER BY num) FILTER (WHERE data), 'true'),
            electric.array_by_num(array_agg(num), array_agg(
@@ -85,7 +94,7 @@ BEGIN
                                E',\n               ' ORDER BY num) FILTER (WHERE data AND NOT always),
                     min(format('%s = m.%1$s', name)) FILTER (WHERE NOT generated AND NOT always),
                     min(format('%s = DEFAULT', name)) FILTER (WHERE generated))
-      INTO won, column_tags, same_values, unmoved, tombstone, dead_values, columns, new_values, row_values, overriding, assigned
+      INTO won, column_tags, same_values, same_row, unmoved, tombstone, dead_values, columns, new_values, row_values, overriding, assigned
       FROM (SELECT *, key_pos IS NULL AND NOT generated AS data FROM electric.columns_of(tab)) AS c;
     update_row := CASE WHEN assigned IS NULL THEN 'NULL'
                        ELSE format(E'UPDATE %s AS m\n           SET %s\n         WHERE %s', tab::regclass, assigned, main_key) END;
@@ -215,35 +224,37 @@ $body$, tab::regclass, shadow::regclass, main_key, shadow_key, keys, key_values,
 #variable_conflict use_column
 <<op>>
 DECLARE
-    i        integer := 1;
-    n        integer := cardinality(gone);
-    inserted bigint;
-    noted    bigint;
+    i integer := 1;
+    n integer := cardinality(gone);
+    k integer;
 BEGIN
     WHILE i <= n LOOP
         IF runs[i] > 1 THEN
-            WITH incoming AS MATERIALIZED (
-                SELECT r.vals::text[] AS v, r.added::electric.tag[] AS added, r.columns::electric.tag[] AS columns
-                  FROM unnest(vals[i : i + runs[i] - 1], added[i : i + runs[i] - 1], columns[i : i + runs[i] - 1])
-                       AS r (vals, added, columns)
-            ), inserted AS (
-                INSERT INTO %2$s AS m (%3$s) %4$s
-                SELECT %5$s
-                  FROM incoming AS r
-                %6$s
-                RETURNING 1
-            ), noted AS (
-                INSERT INTO %7$s AS s (%8$s, _tags, _latest, _column_tags)
-                SELECT %9$s, r.added, coalesce((SELECT max((t).ms) FROM unnest(r.added || r.columns) AS t), 0), r.columns
-                  FROM incoming AS r
-                ON CONFLICT (%8$s) DO NOTHING
-                RETURNING 1
-            )
-            SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM noted) INTO op.inserted, op.noted;
-            IF op.inserted <> runs[i] OR op.noted <> runs[i] THEN
-                RAISE EXCEPTION 'not all rows are new to %%', %10$L USING ERRCODE = 'LE002';
-            END IF;
+            -- The fastest way; where one of them is not new, the caller tries again row by row.
+            INSERT INTO %2$s AS m (%3$s) %4$s
+            SELECT %5$s
+              FROM (SELECT v::text[] AS v FROM unnest(vals[i : i + runs[i] - 1]) AS v OFFSET 0) AS r;
+            INSERT INTO %6$s AS s (%7$s, _tags, _latest, _column_tags)
+            SELECT %8$s, r.added, coalesce((SELECT max((t).ms) FROM unnest(r.added || r.columns) AS t), 0), r.columns
+              FROM (SELECT v::text[] AS v, a::electric.tag[] AS added, c::electric.tag[] AS columns
+                      FROM unnest(vals[i : i + runs[i] - 1], added[i : i + runs[i] - 1], columns[i : i + runs[i] - 1])
+                           AS u (v, a, c) OFFSET 0) AS r;
             i := i + runs[i];
+        ELSIF runs[i] < 0 THEN
+            FOR k IN
+                SELECT r.k
+                  FROM (SELECT i - 1 + o AS k, v::text[] AS v, a::electric.tag[] AS added, c::electric.tag[] AS columns
+                          FROM unnest(vals[i : i - runs[i] - 1], added[i : i - runs[i] - 1], columns[i : i - runs[i] - 1])
+                               WITH ORDINALITY AS u (v, a, c, o) OFFSET 0) AS r
+                  LEFT JOIN LATERAL (SELECT * FROM %2$s AS m WHERE %9$s OFFSET 0) AS m ON true
+                  LEFT JOIN LATERAL (SELECT * FROM %6$s AS s WHERE %10$s OFFSET 0) AS s ON true
+                 WHERE (s._tags = r.added AND s._column_tags = r.columns AND %11$s) IS NOT TRUE
+                 ORDER BY r.k
+            LOOP
+                PERFORM electric.merge_%1$s(gone[k], forced[k], yields, vals[k]::text[], added[k]::electric.tag[],
+                                            removed[k]::electric.tag[], columns[k]::electric.tag[]);
+            END LOOP;
+            i := i - runs[i];
         ELSE
             PERFORM electric.merge_%1$s(gone[i], forced[i], yields, vals[i]::text[], added[i]::electric.tag[],
                                         removed[i]::electric.tag[], columns[i]::electric.tag[]);
@@ -251,7 +262,8 @@ BEGIN
         END IF;
     END LOOP;
 END
-$body$, tab, tab::regclass, columns, overriding, row_values, arbiter, shadow::regclass, keys, row_keys, tab::regclass));
+$body$, tab, tab::regclass, columns, overriding, row_values, shadow::regclass, keys, row_keys, row_key, row_shadow_key,
+           same_row));
 END
 $$;
 
