@@ -1,6 +1,7 @@
 /*
  * chaos [KILLS [SEED [INSTANCES]]]: kills tools, Postgres and sockets while writers write on both sides, and
  * in two Postgres where there are two, and then checks that each Postgres, the log and every client agree.
+ * CHAOS_CUT: seconds that the link to one of two is cut at most.
  * Prints the seed and what it did; ends with "N passed, N failed".
  */
 #include "chaos.h"
@@ -12,6 +13,7 @@
 #include <time.h>
 
 #include "fail.h"
+#include "link.h"
 #include "peer.h"
 #include "sat_client.h"
 #include "testbed.h"
@@ -35,7 +37,8 @@ static pid_t writers[WRITERS];
 static uint64_t state;
 static ev_timer tick;
 static bool writing = true;
-static unsigned kills[TOOLS], stops, crashes, alls, cuts;
+static unsigned kills[TOOLS], stops, crashes, alls, cuts, links_cut;
+static struct test_link links[2]; /* to each Postgres, where there are two */
 
 unsigned
 chaos_random(unsigned n)
@@ -60,14 +63,19 @@ instance_of(unsigned w)
 static void
 set_up(void)
 {
-	static char url[600];
+	static char urls[2][600];
 
 	test_postgres_start(&service, "fsync=off");
 	if (chaos_instances > 1) {
 		test_postgres_start(&second, "fsync=off");
 		test_sql(&second, TICKET_TABLE);
-		snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
-		service.env[1] = url;
+		test_link_start(&links[0], test_url_port(service.url));
+		test_link_start(&links[1], test_url_port(second.url));
+		snprintf(urls[0], sizeof urls[0], "DATABASE_URL=%s", test_link_url(&links[0], service.url));
+		snprintf(urls[1], sizeof urls[1], "DATABASE_URL_2=%s", test_link_url(&links[1], second.url));
+		service.env[1] = urls[0];
+		service.env[3] = urls[1];
+		service.env[4] = "PG_INGEST_SILENCE_TIME=1";
 		/* One that applies again what another one had decided about fires triggers again: who counts
 		 * them has to know who leads. */
 		service.env[2] = state % 2 == 0 ? "LOG_STORE_LEAD_TIME=1" : "LOG_STORE_LEAD_TIME=0";
@@ -169,14 +177,36 @@ crash_postgres(void)
 	crashes++;
 }
 
+/* The link to a Postgres hangs or breaks, both go on writing. */
+static void
+cut_link(void)
+{
+	struct test_link *link = &links[chaos_random(2)];
+	const char *longest = getenv("CHAOS_CUT");
+	double seconds = chaos_random(longest != NULL ? (unsigned)atoi(longest) * 1000 : 3000) / 1000.0;
+
+	links_cut++;
+	if (chaos_random(2) == 0) {
+		test_link_hang(link);
+		turn_for(seconds);
+		test_link_go_on(link);
+	} else {
+		test_link_break(link);
+		turn_for(seconds);
+		test_link_mend(link);
+	}
+}
+
 static void
 do_harm(void)
 {
 	unsigned what = chaos_random(100);
 
 	/* With two Postgres, how they part and meet again matters most. */
-	if (chaos_instances > 1 && chaos_random(5) == 0) {
+	if (chaos_instances > 1 && chaos_random(6) == 0) {
 		crash_postgres();
+	} else if (chaos_instances > 1 && chaos_random(6) == 0) {
+		cut_link();
 	} else if (what < 60) {
 		kill_tool(chaos_random(TOOLS));
 	} else if (what < 75) {
@@ -311,8 +341,8 @@ report(unsigned n, unsigned long seed)
 	printf("seed=%lu kills=%u:", seed, n);
 	for (unsigned t = 0; t < TOOLS; t++)
 		printf(" %s=%u", tools[t], kills[t]);
-	printf(" stopped=%u all=%u postgres=%u sockets=%u leads=%s\n", stops, alls, crashes, cuts,
-	    test_shell("grep -c lead-taken %s/service.log || true", service.dir));
+	printf(" stopped=%u all=%u postgres=%u sockets=%u links=%u leads=%s\n", stops, alls, crashes, cuts,
+	    links_cut, test_shell("grep -c lead-taken %s/service.log || true", service.dir));
 	printf("transactions:");
 	for (unsigned w = 0; w < WRITERS; w++)
 		printf(" w%u=%s", w, test_sql(&service, "SELECT max(n) FROM pg_heads WHERE id = 'w%u'", w));
@@ -368,8 +398,11 @@ main(int argc, char **argv)
 	check_log();
 	report(n, seed);
 	test_service_end(&service);
-	if (chaos_instances > 1)
+	if (chaos_instances > 1) {
+		test_link_end(&links[0]);
+		test_link_end(&links[1]);
 		test_service_end(&second);
+	}
 	printf("1 passed, 0 failed\n");
 	return 0;
 }
