@@ -136,15 +136,12 @@ get_readiness(struct request *r)
 		return;
 	}
 	for (unsigned i = 1; i <= upstream_databases(); i++) {
-		if (!upstream_streaming(i)) {
-			char *text = xasprintf(SAT_POSTGRES_ORIGIN " is not streaming", i);
-
-			http_answer_text(r, MHD_HTTP_SERVICE_UNAVAILABLE, text);
-			free(text);
+		if (upstream_streaming(i)) {
+			http_answer_text(r, MHD_HTTP_OK, "ok");
 			return;
 		}
 	}
-	http_answer_text(r, MHD_HTTP_OK, "ok");
+	http_answer_text(r, MHD_HTTP_SERVICE_UNAVAILABLE, "no Postgres is streaming");
 }
 
 static void

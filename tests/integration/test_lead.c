@@ -189,6 +189,7 @@ START_TEST(another_leads)
 	write_item(ann, "from ann", "x");
 	test_sql(&second, "INSERT INTO items VALUES ('from second', 'y', 'z')");
 	await_leader("2");
+	test_shell_await("ok", "curl -s http://127.0.0.1:%u/readyz", first.http);
 	await_row(bob, "items", "from ann", "a", "x");
 	await_row(ann, "items", "from second", "a", "y");
 	/* Its numbers are not those that clients know. */
