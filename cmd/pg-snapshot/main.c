@@ -22,7 +22,7 @@ static const struct option_def options[] = {
 	    1 },
 	{ "connections", "PG_SNAPSHOT_CONNECTIONS", OPT_UINT, &connections, "8",
 	    "connections to Postgres at most; one of them reads no rows", 0, 0 },
-	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "16M", "rows in memory that wait to be sent", 0,
+	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "8M", "rows in memory that wait to be sent", 0,
 	    0 },
 	{ "spool", "PG_SNAPSHOT_SPOOL", OPT_BYTES, &spool, "1G", "more of them, in a temporary file", 0, 0 },
 	{ "spool-dir", "PG_SNAPSHOT_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp", "where it is made", 0,

@@ -360,7 +360,7 @@ flush_rows(struct reading *r)
 	b->known = r->known;
 	b->left = r->takers;
 	r->count = 0;
-	r->held += b->mem != NULL;
+	r->held += b->mem != NULL ? b->len : 0;
 	if (r->first == NULL)
 		r->first = b;
 	else
@@ -480,7 +480,7 @@ reading_drop_block(struct reading *r)
 	struct block *b = r->first;
 
 	r->first = b->next;
-	r->held -= b->mem != NULL;
+	r->held -= b->mem != NULL ? b->len : 0;
 	block_free(b);
 	for (struct reading *w = all; w != NULL; w = w->next) {
 		if (w->waiting && spool_room(w->held)) {

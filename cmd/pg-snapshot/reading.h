@@ -36,7 +36,7 @@ struct reading {
 	struct worker *worker;
 	size_t table;	     /* which is being read, or is next */
 	bool known, waiting; /* the client's own rows are being read; there is no room for more blocks */
-	size_t held;	     /* blocks in memory */
+	size_t held;	     /* bytes of its blocks in memory */
 	struct buf rows;     /* of the table that are in no block yet */
 	uint32_t count;	     /* how many */
 };

@@ -201,9 +201,8 @@ send_block(struct party *p, struct taker *first)
 			pb_put_uint(&body, 1, t->id);
 	pb_put_uint(&body, 2, b->relation);
 	pb_put_uint(&body, 3, b->count);
-	pb_put_bytes(&body, 4, rows, b->len);
 	pb_put_uint(&body, 5, b->known);
-	peer_send_packed(first->peer, FRAME__BODY_ROWS_READ, &body);
+	peer_send_with(first->peer, FRAME__BODY_ROWS_READ, &body, 4, rows, b->len);
 	buf_clear(&body);
 	for (struct taker *t = first; t != NULL; t = t->next) {
 		bool last = b->left == 1;
