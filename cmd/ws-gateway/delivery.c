@@ -129,13 +129,27 @@ delivery_stop(struct client *c, const struct subscription *s)
 	delivery_end(c);
 }
 
-/* The rows cannot be had: the client is told, and its subscription is no more. */
+/* Which request a table belongs to; n_requests: none. */
+static size_t
+request_of(const struct delivery *d, uint32_t relation)
+{
+	for (size_t i = 0; i < d->n_tables; i++)
+		if (d->tables[i]->def->relation == relation)
+			return d->request_of[i];
+	return d->subscription->saved->n_requests;
+}
+
+/* The rows cannot be had: the client is told, and its subscription is no more. too_long: the relation of
+ * which a row is over the limit; 0: something else is wrong. */
 static void
-delivery_fail(struct delivery *d, const char *why)
+delivery_fail(struct delivery *d, const char *why, uint32_t too_long)
 {
 	struct client *c = d->client;
 	struct subscription *s = d->subscription;
 	SatSubsDataError error = SAT_SUBS_DATA_ERROR__INIT;
+	SatSubsDataError__ShapeReqError limit = SAT_SUBS_DATA_ERROR__SHAPE_REQ_ERROR__INIT,
+					*limits[] = { &limit };
+	size_t request = request_of(d, too_long);
 
 	log_warning("delivery-failed", "client_id=%s subscription=%s error=%s", log_quote(c->id),
 	    s->saved->subscription_id, log_quote(why));
@@ -146,6 +160,14 @@ delivery_fail(struct delivery *d, const char *why)
 	}
 	error.message = (char *)(uintptr_t) "Could not retrieve initial data for subscription";
 	error.subscription_id = s->saved->subscription_id;
+	if (request < s->saved->n_requests) {
+		error.code = SAT_SUBS_DATA_ERROR__CODE__SHAPE_DELIVERY_ERROR;
+		error.shape_request_error = limits;
+		error.n_shape_request_error = 1;
+		limit.code = SAT_SUBS_DATA_ERROR__SHAPE_REQ_ERROR__CODE__SHAPE_SIZE_LIMIT_EXCEEDED;
+		limit.message = (char *)(uintptr_t)why;
+		limit.request_id = s->saved->requests[request]->request_id;
+	}
 	client_send(c, SAT_SUBS_DATA_ERROR, &error.base);
 	subscription_drop(c, s);
 	delivery_next(c);
@@ -521,12 +543,13 @@ on_ended(struct delivery *d)
 }
 
 static void
-on_failed(struct delivery *d, const char *message)
+on_failed(struct delivery *d, const SnapshotFailed *f)
 {
-	if (d->state >= DELIVERY_SENDING || ++d->failures >= TRIES)
-		delivery_fail(d, message); /* rows that were sent cannot be taken back */
+	/* Rows that were sent cannot be taken back. */
+	if (d->state >= DELIVERY_SENDING || f->too_long != 0 || ++d->failures >= TRIES)
+		delivery_fail(d, f->message, f->too_long);
 	else
-		take_another(d, message, PAUSE * d->failures);
+		take_another(d, f->message, PAUSE * d->failures);
 }
 
 static void
@@ -566,7 +589,7 @@ delivery_snapshot_frame(const Frame *f)
 		break;
 	case FRAME__BODY_SNAPSHOT_FAILED:
 		if ((d = delivery_find(f->snapshot_failed->id)) != NULL)
-			on_failed(d, f->snapshot_failed->message);
+			on_failed(d, f->snapshot_failed);
 		break;
 	default:
 		break;
@@ -590,7 +613,7 @@ delivery_snapshot_lost(struct client *c, const struct peer *peer)
 	if (d == NULL || d->ended || d->peer != peer)
 		return;
 	if (d->state >= DELIVERY_SENDING)
-		delivery_fail(d, "pg-snapshot was lost while it sent rows");
+		delivery_fail(d, "pg-snapshot was lost while it sent rows", 0);
 	else
 		take_anew(d);
 }
