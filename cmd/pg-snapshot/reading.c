@@ -285,6 +285,7 @@ reading_new(const TakeSnapshot *take)
 	take_snapshot__pack(take, packed);
 	r->take = take_snapshot__unpack(arena_pb(&r->memory), n, packed);
 	put_key(&r->key, take);
+	r->known = take->only_known;
 	*end = r;
 	end = &r->next;
 	return r;

@@ -485,6 +485,38 @@ START_TEST(a_delivery_after_the_lsn_comes_again)
 }
 END_TEST
 
+/* What a client has written comes after its initial rows: as long as it has not passed that place it may lack
+ * it. */
+START_TEST(what_a_client_wrote_comes_until_it_has_it)
+{
+	static const char *const mine[] = { "mine", "x" };
+	struct sat_write_op op = { .kind = SAT_INSERT, .table = "plain", .row = mine };
+	struct sat_client *c = client_of("ann");
+	char at[64];
+
+	AWAIT(sat_relation_named(c, "plain") != NULL);
+	sat_write(c, 1686009600000, &op, 1);
+	test_sql_await(&service, "1", "SELECT count(*) FROM plain WHERE id = 'mine'");
+	subscribe(c, 1, "plain");
+	ck_assert_ptr_null(strstr(taken(c)->ids, "mine "));
+	transactions_await(c, "I:mine ");
+	snprintf(at, sizeof at, "%s", taken(c)->lsn);
+	sat_close(c);
+	test_sql(&service, "INSERT INTO plain VALUES ('later', 'x')");
+	snprintf(c->server_lsn, sizeof c->server_lsn, "%s", at);
+	come_again(c, 1);
+	transactions_await(c, "I:later I:mine ");
+	ck_assert(!taken(c)->begun);
+	sat_close(c);
+	test_sql(&service, "DELETE FROM plain WHERE id = 'later'");
+	come_again(c, 1);
+	transactions_await(c, "D:later ");
+	test_sql(&service, "DELETE FROM plain WHERE id = 'mine'");
+	transactions_await(c, "D:later D:mine ");
+	end_client(c);
+}
+END_TEST
+
 // ---- commits that Postgres shows late
 
 /* One that waits for a standby is in the WAL, and in the log, while snapshots do not see it; the next is
@@ -562,8 +594,8 @@ main(int argc, char **argv)
 	const TTest *const tests[] = { few_connections_serve_hundreds, who_asks_for_the_same_shares,
 		a_slow_one_slows_nobody, who_does_not_read_costs_little, what_was_read_comes_without_postgres,
 		a_delivery_that_breaks_is_told, a_row_over_the_limit_is_told, a_delivery_cut_off_begins_again,
-		a_delivery_after_the_lsn_comes_again, a_snapshot_need_not_be_a_prefix,
-		a_late_commit_is_waited_for };
+		a_delivery_after_the_lsn_comes_again, what_a_client_wrote_comes_until_it_has_it,
+		a_snapshot_need_not_be_a_prefix, a_late_commit_is_waited_for };
 
 	return suite_run(
 	    &(struct suite_tests){ "snapshots", tests, sizeof tests / sizeof *tests, set_up, tear_down },
