@@ -37,16 +37,14 @@ frame_put(struct buf *b, Frame__BodyCase body_case, const void *message)
 }
 
 void
-frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body)
+frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body, unsigned field,
+    const void *bytes, size_t n)
 {
-	size_t at = b->len;
-	uint32_t n;
-	uint8_t *head;
+	size_t last = field != 0 ? pb_bytes_size(field, n) : 0, len = body->len + last;
 
-	buf_put_be32(b, 0);
-	pb_put_bytes(b, body_case, buf_data(body), body->len);
-	n = (uint32_t)(b->len - at - 4);
-	head = buf_data(b) + at;
-	for (int i = 3; i >= 0; i--, n >>= 8)
-		head[i] = (uint8_t)n;
+	buf_put_be32(b, (uint32_t)pb_bytes_size(body_case, len));
+	pb_put_head(b, body_case, len);
+	buf_put(b, buf_data(body), body->len);
+	if (field != 0)
+		pb_put_bytes(b, field, bytes, n);
 }

@@ -25,7 +25,9 @@ enum frame_result frame_take(struct buf *b, uint32_t max, struct arena *a, Frame
 /* Appends a frame whose body is `message`, of the kind that `body_case` says. */
 void frame_put(struct buf *b, Frame__BodyCase body_case, const void *message);
 
-/* The same, of a body that is packed already (pbwire.h). */
-void frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body);
+/* The same, of a body that is packed already (pbwire.h); its last field may stand apart: n bytes, unless
+ * `field` is 0. */
+void frame_put_packed(struct buf *b, Frame__BodyCase body_case, const struct buf *body, unsigned field,
+    const void *bytes, size_t n);
 
 #endif

@@ -22,11 +22,23 @@ pb_put_uint(struct buf *b, unsigned field, uint64_t value)
 	put_varint(b, value);
 }
 
+size_t
+pb_bytes_size(unsigned field, size_t n)
+{
+	return pb_varint_size(field << 3 | LENGTH) + pb_varint_size(n) + n;
+}
+
 void
-pb_put_bytes(struct buf *b, unsigned field, const void *p, size_t n)
+pb_put_head(struct buf *b, unsigned field, size_t n)
 {
 	put_varint(b, field << 3 | LENGTH);
 	put_varint(b, n);
+}
+
+void
+pb_put_bytes(struct buf *b, unsigned field, const void *p, size_t n)
+{
+	pb_put_head(b, field, n);
 	buf_put(b, p, n);
 }
 

@@ -35,6 +35,9 @@ pb_write_varint(uint8_t *p, uint64_t v)
 void pb_put_uint(struct buf *b, unsigned field, uint64_t value);
 /* A length-delimited field: string, bytes or packed message. */
 void pb_put_bytes(struct buf *b, unsigned field, const void *p, size_t n);
+/* What comes before those bytes; and the size of both. */
+void pb_put_head(struct buf *b, unsigned field, size_t n);
+size_t pb_bytes_size(unsigned field, size_t n);
 
 /* A field of a packed message, of one of the two kinds above. */
 struct pb_field {

@@ -177,12 +177,19 @@ peer_send(struct peer *p, Frame__BodyCase body_case, const void *message)
 }
 
 void
-peer_send_packed(struct peer *p, Frame__BodyCase body_case, const struct buf *body)
+peer_send_with(struct peer *p, Frame__BodyCase body_case, const struct buf *body, unsigned field,
+    const void *bytes, size_t n)
 {
 	if (!p->is_up)
 		return;
-	frame_put_packed(&p->out, body_case, body);
+	frame_put_packed(&p->out, body_case, body, field, bytes, n);
 	mark_dirty(p);
+}
+
+void
+peer_send_packed(struct peer *p, Frame__BodyCase body_case, const struct buf *body)
+{
+	peer_send_with(p, body_case, body, 0, NULL, 0);
 }
 
 size_t

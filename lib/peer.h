@@ -62,6 +62,9 @@ struct peer *peer_accept(int fd, const struct peer_hooks *hooks);
 void peer_send(struct peer *peer, Frame__BodyCase body_case, const void *message);
 /* The same for a body that is packed already (pbwire.h). */
 void peer_send_packed(struct peer *peer, Frame__BodyCase body_case, const struct buf *body);
+/* The same, with n bytes as its last field: of much, no copy more than needed. */
+void peer_send_with(struct peer *peer, Frame__BodyCase body_case, const struct buf *body, unsigned field,
+    const void *bytes, size_t n);
 /* Bytes queued that the kernel has not taken: senders of much hold back while this is high. */
 size_t peer_pending(const struct peer *peer);
 /* Stops and starts reading: what the other side sends stays in the socket. */

@@ -130,7 +130,7 @@ static uint8_t *
 put_field(uint8_t *p, unsigned field, const struct sat_value *v)
 {
 	p = put_head(p, field, v->len);
-	if (v->len > 0)
+	if (v->text != NULL)
 		memcpy(p, v->text, v->len);
 	return p + v->len;
 }

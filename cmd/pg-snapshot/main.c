@@ -15,16 +15,17 @@
 static char *database_url;
 static char *spool_dir;
 static unsigned connections;
-static uint64_t memory, spool;
+static uint64_t memory, spool, max_row;
 
 static const struct option_def options[] = {
 	{ "database-url", "DATABASE_URL", OPT_STRING, &database_url, NULL, "Postgres: URL or conninfo", 1,
 	    1 },
 	{ "connections", "PG_SNAPSHOT_CONNECTIONS", OPT_UINT, &connections, "8",
 	    "connections to Postgres at most; one of them reads no rows", 0, 0 },
-	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "16M", "rows in memory that wait to be sent", 0,
+	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "8M", "rows in memory that wait to be sent", 0,
 	    0 },
 	{ "spool", "PG_SNAPSHOT_SPOOL", OPT_BYTES, &spool, "1G", "more of them, in a temporary file", 0, 0 },
+	{ "max-row", "PG_SNAPSHOT_MAX_ROW", OPT_BYTES, &max_row, "64M", "longest row that is sent", 0, 0 },
 	{ "spool-dir", "PG_SNAPSHOT_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp", "where it is made", 0,
 	    0 },
 	{ 0 },
@@ -46,7 +47,7 @@ static int
 open_snapshot(void)
 {
 	spool_open(spool_dir, memory, spool);
-	snapshot_open(database_url, connections - 1, service_instance());
+	snapshot_open(database_url, connections - 1, max_row, service_instance());
 	service_ready("");
 	return 0;
 }

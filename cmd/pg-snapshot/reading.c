@@ -29,6 +29,7 @@ struct worker {
 static const struct reading_hooks *hooks;
 static struct worker *workers;
 static unsigned n_workers, instance;
+static uint64_t max_row;
 static struct reading *all, **end = &all;
 static struct arena scratch; /* of one row */
 
@@ -212,14 +213,20 @@ reading_free(struct reading *r)
 }
 
 static void
-fail(struct reading *r, const char *why)
+give_up(struct reading *r, const char *why, uint32_t too_long)
 {
 	log_warning("snapshot-failed", "table=%s error=%s",
 	    r->table < r->take->n_tables ? log_quote(r->take->tables[r->table]->name) : "", log_quote(why));
 	release(r, NULL);
-	hooks->failed(r, why);
+	hooks->failed(r, why, too_long);
 	clear(r);
 	reading_dispatch();
+}
+
+static void
+fail(struct reading *r, const char *why)
+{
+	give_up(r, why, 0);
 }
 
 static void
@@ -278,6 +285,7 @@ reading_new(const TakeSnapshot *take)
 	take_snapshot__pack(take, packed);
 	r->take = take_snapshot__unpack(arena_pb(&r->memory), n, packed);
 	put_key(&r->key, take);
+	r->known = take->only_known;
 	*end = r;
 	end = &r->next;
 	return r;
@@ -360,7 +368,7 @@ flush_rows(struct reading *r)
 	b->known = r->known;
 	b->left = r->takers;
 	r->count = 0;
-	r->held += b->mem != NULL;
+	r->held += b->mem != NULL ? b->len : 0;
 	if (r->first == NULL)
 		r->first = b;
 	else
@@ -403,6 +411,11 @@ on_copied(struct pg *pg)
 		}
 		if (n < 0) {
 			pg_fail(pg, PQerrorMessage(pg->conn));
+			return;
+		}
+		if ((uint64_t)n > max_row) {
+			PQfreemem(line);
+			give_up(r, "a row is longer than PG_SNAPSHOT_MAX_ROW allows", table->relation);
 			return;
 		}
 		if (r->rows.len + (size_t)n > BLOCK_SIZE)
@@ -480,7 +493,7 @@ reading_drop_block(struct reading *r)
 	struct block *b = r->first;
 
 	r->first = b->next;
-	r->held -= b->mem != NULL;
+	r->held -= b->mem != NULL ? b->len : 0;
 	block_free(b);
 	for (struct reading *w = all; w != NULL; w = w->next) {
 		if (w->waiting && spool_room(w->held)) {
@@ -493,11 +506,13 @@ reading_drop_block(struct reading *r)
 // ---- all of it
 
 void
-reading_open(const char *url, unsigned connections, unsigned number, const struct reading_hooks *owner)
+reading_open(const char *url, unsigned connections, uint64_t longest, unsigned number,
+    const struct reading_hooks *owner)
 {
 	static const struct pg_hooks pg_hooks = { on_opened, on_lost, on_copied };
 
 	hooks = owner;
+	max_row = longest;
 	instance = number;
 	rows_open(number);
 	n_workers = connections;

@@ -36,7 +36,7 @@ struct reading {
 	struct worker *worker;
 	size_t table;	     /* which is being read, or is next */
 	bool known, waiting; /* the client's own rows are being read; there is no room for more blocks */
-	size_t held;	     /* blocks in memory */
+	size_t held;	     /* bytes of its blocks in memory */
 	struct buf rows;     /* of the table that are in no block yet */
 	uint32_t count;	     /* how many */
 };
@@ -44,13 +44,16 @@ struct reading {
 struct reading_hooks {
 	void (*ready)(struct reading *r);
 	void (*begun)(struct reading *r);
-	void (*grown)(struct reading *r, struct block *b);  /* another block, the last now */
-	void (*whole)(struct reading *r);		    /* that was the last one */
-	void (*failed)(struct reading *r, const char *why); /* it is freed after that */
+	void (*grown)(struct reading *r, struct block *b); /* another block, the last now */
+	void (*whole)(struct reading *r);		   /* that was the last one */
+	/* It is freed after that. too_long: the relation of which a row is over the limit; 0: something else.
+	 */
+	void (*failed)(struct reading *r, const char *why, uint32_t too_long);
 };
 
-void reading_open(
-    const char *url, unsigned connections, unsigned instance, const struct reading_hooks *hooks);
+/* max_row: bytes of a row, as COPY writes it. */
+void reading_open(const char *url, unsigned connections, uint64_t max_row, unsigned instance,
+    const struct reading_hooks *hooks);
 /* One that has not begun and that who asks for this may share; NULL: there is none. */
 struct reading *reading_find(const TakeSnapshot *take);
 /* Another one, at the end of the queue. `take` is copied. */

@@ -201,9 +201,8 @@ send_block(struct party *p, struct taker *first)
 			pb_put_uint(&body, 1, t->id);
 	pb_put_uint(&body, 2, b->relation);
 	pb_put_uint(&body, 3, b->count);
-	pb_put_bytes(&body, 4, rows, b->len);
 	pb_put_uint(&body, 5, b->known);
-	peer_send_packed(first->peer, FRAME__BODY_ROWS_READ, &body);
+	peer_send_with(first->peer, FRAME__BODY_ROWS_READ, &body, 4, rows, b->len);
 	buf_clear(&body);
 	for (struct taker *t = first; t != NULL; t = t->next) {
 		bool last = b->left == 1;
@@ -288,13 +287,14 @@ on_whole(struct reading *r)
 }
 
 static void
-on_failed(struct reading *r, const char *why)
+on_failed(struct reading *r, const char *why, uint32_t too_long)
 {
 	struct party *p = party_of(r);
 	SnapshotFailed failed = SNAPSHOT_FAILED__INIT;
 
 	n_failed++;
 	failed.message = (char *)(uintptr_t)why;
+	failed.too_long = too_long;
 	for (struct taker *t = p->takers; t != NULL; t = t->next) {
 		failed.id = t->id;
 		peer_send(t->peer, FRAME__BODY_SNAPSHOT_FAILED, &failed);
@@ -413,11 +413,11 @@ snapshot_peer_down(struct peer *peer)
 }
 
 void
-snapshot_open(const char *url, unsigned connections, unsigned instance)
+snapshot_open(const char *url, unsigned connections, uint64_t max_row, unsigned instance)
 {
 	static const struct reading_hooks hooks = { on_ready, on_begun, on_grown, on_whole, on_failed };
 
-	reading_open(url, connections, instance, &hooks);
+	reading_open(url, connections, max_row, instance, &hooks);
 	ev_prepare_init(&feeder, on_turn_end);
 	ev_set_priority(&feeder, 1); /* before the frames of the turn go out */
 	ev_prepare_start(loop(), &feeder);

@@ -10,7 +10,7 @@
 #include "metrics.h"
 #include "peer.h"
 
-void snapshot_open(const char *url, unsigned connections, unsigned instance);
+void snapshot_open(const char *url, unsigned connections, uint64_t max_row, unsigned instance);
 /* The frames, and the loss of a peer that sent them. */
 extern const struct handler snapshot_handlers[];
 void snapshot_peer_down(struct peer *peer);

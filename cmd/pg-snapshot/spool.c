@@ -10,15 +10,17 @@
 #include "log.h"
 #include "xalloc.h"
 
-#define PAGE	 4096 /* the file is used in pieces of it: only whole ones can be given back */
-#define HELD_MIN 4    /* blocks in memory that everybody may have */
+#define PAGE	   4096 /* the file is used in pieces of it: only whole ones can be given back */
+#define BYTES_KEPT (64 * 1024)
+#define HELD_MIN   (128 * 1024) /* bytes in memory that everybody may have, but for one longer block */
 
 static const char *dir;
 static uint64_t max_memory, max_file;
 static uint64_t in_memory, in_file; /* bytes */
 static int fd = -1;
-static off_t end;      /* of the file */
-static bool file_full; /* as the system says; until something is given back */
+static off_t end;	 /* of the file */
+static bool file_full;	 /* as the system says; until something is given back */
+static struct buf bytes; /* that were read from it last */
 
 void
 spool_open(const char *where, uint64_t memory, uint64_t file)
@@ -107,12 +109,10 @@ block_put(struct buf *rows)
 const uint8_t *
 block_data(const struct block *b)
 {
-	static struct buf bytes;
 	size_t done = 0;
 
 	if (b->mem != NULL)
 		return b->mem;
-	buf_take(&bytes, bytes.len);
 	buf_room(&bytes, b->len);
 	while (done < b->len) {
 		ssize_t n = pread(fd, buf_data(&bytes) + done, b->len - done, b->at + (off_t)done);
@@ -138,6 +138,8 @@ block_free(struct block *b)
 	} else {
 		in_file -= in_pages(b->len);
 		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, b->at, (off_t)in_pages(b->len));
+		if (bytes.cap > BYTES_KEPT)
+			buf_clear(&bytes);
 		if (in_file == 0 && ftruncate(fd, 0) == 0)
 			end = 0;
 		file_full = false;

@@ -25,7 +25,7 @@ struct block {
 
 /* `memory` and `file`: bytes in each, at most. */
 void spool_open(const char *dir, uint64_t memory, uint64_t file);
-/* May one more block be put by who holds so many in memory? Everybody has room for a few. */
+/* May one more block be put by who holds so many bytes in memory? Everybody has room for a few blocks. */
 bool spool_room(size_t held);
 /* Takes over the bytes, none of which were consumed. */
 struct block *block_put(struct buf *rows);

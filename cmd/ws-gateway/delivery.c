@@ -30,6 +30,7 @@
 #define BEHIND_LOUD 8 /* such snapshots before the log tells of them */
 
 enum delivery_state {
+	DELIVERY_OWED,	  /* known rows alone: log-store is told that the client lacks them */
 	DELIVERY_ASKED,	  /* pg-snapshot has it in its queue */
 	DELIVERY_READY,	  /* pg-snapshot waits for us; the stream is to stand at the next boundary */
 	DELIVERY_MEETING, /* the stream stands; the snapshot is taken and its place in the log looked up */
@@ -50,6 +51,7 @@ struct delivery {
 	struct arena memory;		     /* of the extent */
 	SnapshotExtent *extent;
 	bool exact;			     /* it is a prefix of the log */
+	bool only_known;		     /* the others the client has */
 	uint64_t position;		     /* DELIVERY_MET: where the rows belong */
 	const struct table_version **tables; /* to be sent, in order */
 	size_t *request_of;		     /* which request each table belongs to */
@@ -129,23 +131,45 @@ delivery_stop(struct client *c, const struct subscription *s)
 	delivery_end(c);
 }
 
-/* The rows cannot be had: the client is told, and its subscription is no more. */
+/* Which request a table belongs to; n_requests: none. */
+static size_t
+request_of(const struct delivery *d, uint32_t relation)
+{
+	for (size_t i = 0; i < d->n_tables; i++)
+		if (d->tables[i]->def->relation == relation)
+			return d->request_of[i];
+	return d->subscription->saved->n_requests;
+}
+
+/* The rows cannot be had: the client is told, and its subscription is no more. too_long: the relation of
+ * which a row is over the limit; 0: something else is wrong. */
 static void
-delivery_fail(struct delivery *d, const char *why)
+delivery_fail(struct delivery *d, const char *why, uint32_t too_long)
 {
 	struct client *c = d->client;
 	struct subscription *s = d->subscription;
 	SatSubsDataError error = SAT_SUBS_DATA_ERROR__INIT;
+	SatSubsDataError__ShapeReqError limit = SAT_SUBS_DATA_ERROR__SHAPE_REQ_ERROR__INIT,
+					*limits[] = { &limit };
+	size_t request = request_of(d, too_long);
 
 	log_warning("delivery-failed", "%s subscription=%s error=%s", client_name(c),
 	    s->saved->subscription_id, log_quote(why));
-	if (d->state >= DELIVERY_SAVING) {
+	if (d->state >= DELIVERY_SAVING || d->only_known) {
 		/* The client would take what it has for all. */
 		client_close(c, "its initial rows could not be read to the end");
 		return;
 	}
 	error.message = (char *)(uintptr_t) "Could not retrieve initial data for subscription";
 	error.subscription_id = s->saved->subscription_id;
+	if (request < s->saved->n_requests) {
+		error.code = SAT_SUBS_DATA_ERROR__CODE__SHAPE_DELIVERY_ERROR;
+		error.shape_request_error = limits;
+		error.n_shape_request_error = 1;
+		limit.code = SAT_SUBS_DATA_ERROR__SHAPE_REQ_ERROR__CODE__SHAPE_SIZE_LIMIT_EXCEEDED;
+		limit.message = (char *)(uintptr_t)why;
+		limit.request_id = s->saved->requests[request]->request_id;
+	}
 	client_send(c, SAT_SUBS_DATA_ERROR, &error.base);
 	subscription_drop(c, s);
 	delivery_next(c);
@@ -175,7 +199,7 @@ choose_tables(struct delivery *d)
 
 			for (size_t m = 0; m < d->n_tables; m++)
 				listed |= d->tables[m]->def->relation == relation;
-			if (t == NULL || listed || is_active(d->client, relation))
+			if (t == NULL || listed || (!d->only_known && is_active(d->client, relation)))
 				continue;
 			d->tables = xrealloc(d->tables, (d->n_tables + 1) * sizeof *d->tables);
 			d->request_of = xrealloc(d->request_of, (d->n_tables + 1) * sizeof *d->request_of);
@@ -207,6 +231,7 @@ take_snapshot(struct delivery *d)
 	take.user_id = d->client->user_id;
 	if (d->client->own_lsn.len > 0 || d->client->sent_lsn.len > 0)
 		take.client_id = d->client->id;
+	take.only_known = d->only_known;
 	take.n_tables = d->n_tables;
 	take.tables = xmalloc(d->n_tables * sizeof *take.tables);
 	for (size_t i = 0; i < d->n_tables; i++)
@@ -253,13 +278,27 @@ on_gap(struct ev_loop *l, ev_timer *w, int events)
 	replicate_pump(d->client);
 }
 
+/* log-store knows that the client lacks known rows, however far the stream goes until they are sent. */
+static void
+on_owed(void *data, const Frame *f)
+{
+	struct client *c = data;
+
+	(void)f;
+	if (c->delivery == NULL || c->delivery->state != DELIVERY_OWED)
+		return;
+	c->held = false;
+	take_snapshot(c->delivery);
+	replicate_pump(c);
+}
+
 void
 delivery_next(struct client *c)
 {
 	struct subscription *s = c->subscriptions;
 	struct delivery *d;
 
-	while (s != NULL && (s->active || !s->answered))
+	while (s != NULL && ((s->active && !s->owes) || !s->answered))
 		s = s->next;
 	if (s == NULL || c->delivery != NULL || !c->streaming || c->state != CLIENT_IN)
 		return;
@@ -272,7 +311,14 @@ delivery_next(struct client *c)
 	ev_timer_start(loop(), &d->gap);
 	ev_init(&d->retry, on_retry);
 	d->retry.data = d;
-	take_snapshot(d);
+	d->only_known = s->owes;
+	if (s->owes) {
+		c->held = true;
+		s->saved->known_at = UINT64_MAX;
+		subscription_save(c, s, on_owed);
+	} else {
+		take_snapshot(d);
+	}
 }
 
 // ---- meeting the stream
@@ -389,7 +435,8 @@ on_saved(void *data, const Frame *f)
 	(void)f;
 	if (d == NULL || d->state != DELIVERY_SAVING)
 		return;
-	client_send(c, SAT_SUBS_DATA_END, &end.base);
+	if (!d->only_known)
+		client_send(c, SAT_SUBS_DATA_END, &end.base);
 	d->state = DELIVERY_KNOWN;
 	for (size_t i = 0; i < d->n_known; i++)
 		initial_known(&d->initial, c, d->known[i]);
@@ -403,13 +450,14 @@ on_saved(void *data, const Frame *f)
 /* All rows but known ones are sent. It is written down that the client has them before it is told that these
  * were all. */
 static void
-finish(struct delivery *d)
+finish(struct delivery *d, bool known_follow)
 {
 	struct subscription *s = d->subscription;
 
 	initial_end(&d->initial, d->client, s->saved);
 	s->saved->delivered = true;
 	s->saved->position = d->client->cursor.position;
+	s->saved->known_at = known_follow ? s->saved->position : 0;
 	if (!d->exact)
 		subscription_keep_extent(s, d->extent, d->tables, d->n_tables);
 	d->state = DELIVERY_SAVING;
@@ -436,12 +484,18 @@ begin_sending(struct delivery *d)
 	}
 	for (size_t i = 0; i < d->n_tables; i++)
 		replicate_announce(c, d->tables[i]);
-	initial_begin(c, d->subscription->saved);
 	c->held = true;
+	if (d->only_known) {
+		d->subscription->saved->known_at = c->cursor.position;
+		d->state = DELIVERY_SAVING;
+		subscription_save(c, d->subscription, on_saved);
+		return;
+	}
+	initial_begin(c, d->subscription->saved);
 	d->state = DELIVERY_SENDING;
 	if (d->n_tables == 0) {
 		d->ended = true;
-		finish(d);
+		finish(d, false);
 	} else {
 		delivery_grant(c);
 	}
@@ -496,7 +550,7 @@ on_rows(struct delivery *d, const RowsRead *rows, struct chunk *chunk)
 	d->granted -= rows->ops.len < d->granted ? rows->ops.len : d->granted;
 	d->whole = false;
 	if (rows->known && d->state == DELIVERY_SENDING)
-		finish(d);
+		finish(d, true);
 	if (d->state == DELIVERY_SENDING) {
 		for (size_t i = 0; i < d->n_tables; i++)
 			if (d->tables[i]->def->relation == rows->relation)
@@ -515,18 +569,19 @@ on_ended(struct delivery *d)
 {
 	d->ended = true;
 	if (d->state == DELIVERY_SENDING)
-		finish(d);
+		finish(d, false);
 	else if (d->state == DELIVERY_KNOWN)
 		deliver(d);
 }
 
 static void
-on_failed(struct delivery *d, const char *message)
+on_failed(struct delivery *d, const SnapshotFailed *f)
 {
-	if (d->state >= DELIVERY_SENDING || ++d->failures >= TRIES)
-		delivery_fail(d, message); /* rows that were sent cannot be taken back */
+	/* Rows that were sent cannot be taken back. */
+	if (d->state >= DELIVERY_SENDING || f->too_long != 0 || ++d->failures >= TRIES)
+		delivery_fail(d, f->message, f->too_long);
 	else
-		take_another(d, message, PAUSE * d->failures);
+		take_another(d, f->message, PAUSE * d->failures);
 }
 
 static void
@@ -566,7 +621,7 @@ delivery_snapshot_frame(const Frame *f)
 		break;
 	case FRAME__BODY_SNAPSHOT_FAILED:
 		if ((d = delivery_find(f->snapshot_failed->id)) != NULL)
-			on_failed(d, f->snapshot_failed->message);
+			on_failed(d, f->snapshot_failed);
 		break;
 	default:
 		break;
@@ -590,7 +645,7 @@ delivery_snapshot_lost(struct client *c, const struct peer *peer)
 	if (d == NULL || d->ended || d->peer != peer)
 		return;
 	if (d->state >= DELIVERY_SENDING)
-		delivery_fail(d, "pg-snapshot was lost while it sent rows");
+		delivery_fail(d, "pg-snapshot was lost while it sent rows", 0);
 	else
 		take_anew(d);
 }

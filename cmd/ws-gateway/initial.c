@@ -6,14 +6,24 @@
 
 #include "position.h"
 
-/* Its lsn, as the protocol writes it; static. */
-static ProtobufCBinaryData
-lsn_of(const struct client *c)
-{
-	static char lsn[POSITION_TEXT];
+/* A zero in front: the same number to who reads it, and clients give back what they got. */
+#define KNOWN_MARK '0'
 
-	position_format(lsn, stream_life(), c->cursor.position);
-	return (ProtobufCBinaryData){ strlen(lsn), (uint8_t *)lsn };
+/* The client's place in the stream as the protocol writes it, with or without the mark; static. */
+static ProtobufCBinaryData
+lsn_of(const struct client *c, bool known)
+{
+	static char lsn[1 + POSITION_TEXT] = { KNOWN_MARK };
+	char *text = known ? lsn : lsn + 1;
+
+	position_format(lsn + 1, stream_life(), c->cursor.position);
+	return (ProtobufCBinaryData){ strlen(text), (uint8_t *)text };
+}
+
+bool
+initial_is_known(const ProtobufCBinaryData *lsn)
+{
+	return lsn->len > 0 && lsn->data[0] == KNOWN_MARK;
 }
 
 void
@@ -22,7 +32,7 @@ initial_begin(struct client *c, const Subscription *saved)
 	SatSubsDataBegin begin = SAT_SUBS_DATA_BEGIN__INIT;
 
 	begin.subscription_id = saved->subscription_id;
-	begin.lsn = lsn_of(c);
+	begin.lsn = lsn_of(c, false);
 	client_send(c, SAT_SUBS_DATA_BEGIN, &begin.base);
 }
 
@@ -89,7 +99,7 @@ initial_known(struct initial *i, struct client *c, struct chunk *rows)
 	if (!i->in_known) {
 		snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, 1u);
 		begin.origin = origin;
-		begin.lsn = lsn_of(c);
+		begin.lsn = lsn_of(c, true);
 		op.op_case = SAT_TRANS_OP__OP_BEGIN;
 		op.begin = &begin;
 		send_op(c, &op);
@@ -106,7 +116,7 @@ initial_known_end(struct initial *i, struct client *c)
 
 	if (!i->in_known)
 		return;
-	commit.lsn = lsn_of(c);
+	commit.lsn = lsn_of(c, true);
 	op.op_case = SAT_TRANS_OP__OP_COMMIT;
 	op.commit = &commit;
 	send_op(c, &op);

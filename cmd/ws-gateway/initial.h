@@ -26,5 +26,8 @@ void initial_end(struct initial *i, struct client *c, const Subscription *saved)
  */
 void initial_known(struct initial *i, struct client *c, struct chunk *rows);
 void initial_known_end(struct initial *i, struct client *c);
+/* This lsn is of such a transaction: the client has had it. Its position is no other than that of the rows.
+ */
+bool initial_is_known(const ProtobufCBinaryData *lsn);
 
 #endif

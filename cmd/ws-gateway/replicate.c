@@ -9,6 +9,7 @@
 #include "delivery.h"
 #include "figures.h"
 #include "gateway.h"
+#include "initial.h"
 #include "log.h"
 #include "position.h"
 #include "schema.h"
@@ -125,8 +126,8 @@ static void
 resume(struct client *c, const SatInStartReplicationReq *request, uint64_t position)
 {
 	char message[200];
-	const char *unknown =
-	    subscribe_resume(c, request->subscription_ids, request->n_subscription_ids, position);
+	const char *unknown = subscribe_resume(c, request->subscription_ids, request->n_subscription_ids,
+	    position, initial_is_known(&request->lsn));
 
 	if (unknown != NULL) {
 		snprintf(message, sizeof message, "Unknown subscription: %.*s%s",

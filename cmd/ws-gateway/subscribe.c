@@ -192,6 +192,7 @@ void
 subscription_activate(struct client *c, struct subscription *s)
 {
 	s->active = true;
+	s->owes = false;
 	update_audience(c);
 }
 
@@ -267,7 +268,7 @@ saved_find(const struct client *c, const char *id)
 }
 
 const char *
-subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position)
+subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position, bool known)
 {
 	for (size_t i = 0; i < n; i++)
 		if (subscription_find(c, ids[i]) == NULL && saved_find(c, ids[i]) == NULL)
@@ -279,6 +280,8 @@ subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position)
 			s = subscription_add(c, saved_find(c, ids[i]));
 			s->answered = true;
 			s->active = s->saved->delivered && s->saved->position <= position;
+			s->owes = s->active && s->saved->known_at != 0 && s->saved->known_at >= position &&
+				  !(known && s->saved->known_at == position);
 			if (!s->active) {
 				s->saved->extent = NULL;
 				s->saved->n_seen = 0;

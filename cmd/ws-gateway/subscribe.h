@@ -10,6 +10,7 @@ struct subscription {
 	struct arena memory;
 	bool answered; /* the client knows of it: rows may come */
 	bool active;   /* its rows were delivered: the stream carries its tables */
+	bool owes;     /* and still: known rows, that came after the others and may not have arrived */
 };
 
 void subscribe_request(struct client *c, const SatSubsReq *request);
@@ -17,9 +18,9 @@ void subscribe_cancel(struct client *c, const SatUnsubsReq *request);
 /*
  * Re-activates saved subscriptions of a client that has the log up to `position`; NULL, or the first id that
  * is not saved. A client names what it has had the rows of; where they came after that position it cannot
- * have had them, and gets them anew.
+ * have had them, and gets them anew. `known`: it has had the known rows that came at that position, too.
  */
-const char *subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position);
+const char *subscribe_resume(struct client *c, char **ids, size_t n, uint64_t position, bool known);
 /*
  * The audience that the client is for this transaction, where that is not c->audience: without the tables
  * whose initial rows showed it already. A reference for the caller; NULL: it is c->audience.
