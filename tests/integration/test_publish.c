@@ -149,8 +149,8 @@ await_delay(const char *sqlstate)
 	char line[64];
 
 	if (test_is_logical()) { /* the worker tells Postgres' own log */
-		test_shell_await("", "grep -q 'ERROR:.*read-only transaction' %s/pg/postgres.log && echo",
-		    service.dir);
+		test_shell_await(
+		    "", "grep -q 'ERROR:.*read-only transaction' %s/pg/postgres.log && echo", service.dir);
 		return;
 	}
 	snprintf(line, sizeof line, "write-delayed sqlstate=%s", sqlstate);
