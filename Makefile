@@ -255,6 +255,7 @@ install: compile
 	install -m 644 scripts/systemd/leyden.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf
 	install -m 644 scripts/systemd/leyden.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
 	install -m 644 scripts/config/*.env $(DESTDIR)$(SHAREDIR)/config
+	install -m 644 scripts/grafana.json scripts/alerts.yml $(DESTDIR)$(SHAREDIR)
 	@for service in $(TOOLS); do d=$(DESTDIR)$(SHAREDIR)/s6/$$service; install -d $$d && \
 		echo 3 | install -m 644 /dev/stdin $$d/notification-fd && $(PLACED) scripts/s6/run | install -m 755 /dev/stdin $$d/run && \
 		install -m 755 scripts/s6/finish $$d || exit; done

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -64,6 +65,31 @@ by_number(const void *a, const void *b)
 	return n != m ? (n > m) - (n < m) : strcmp(x, y);
 }
 
+/* False: the path is too long. */
+static bool
+address_of(const char *path, struct sockaddr_un *addr)
+{
+	*addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof addr->sun_path)
+		return false;
+	strcpy(addr->sun_path, path);
+	return true;
+}
+
+/* A backlog that is full has a listener, too. */
+static bool
+is_listened_to(const char *path)
+{
+	struct sockaddr_un addr;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool is = fd >= 0 && address_of(path, &addr) &&
+		  (connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0 || errno == EAGAIN);
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
 char **
 rundir_sockets(const char *tool, size_t *n)
 {
@@ -71,10 +97,14 @@ rundir_sockets(const char *tool, size_t *n)
 	size_t dir = (size_t)(strrchr(pattern, '/') + 1 - pattern);
 	glob_t g = { 0 };
 
-	*n = glob(pattern, 0, NULL, &g) == 0 ? g.gl_pathc : 0;
-	found = xcalloc(*n + 1, sizeof *found);
-	for (size_t i = 0; i < *n; i++)
-		found[i] = xmemdup0(g.gl_pathv[i] + dir, strlen(g.gl_pathv[i]) - dir - strlen(".sock"));
+	if (glob(pattern, 0, NULL, &g) != 0)
+		g.gl_pathc = 0;
+	found = xcalloc(g.gl_pathc + 1, sizeof *found);
+	*n = 0;
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		if (is_listened_to(g.gl_pathv[i]))
+			found[(*n)++] =
+			    xmemdup0(g.gl_pathv[i] + dir, strlen(g.gl_pathv[i]) - dir - strlen(".sock"));
 	qsort(found, *n, sizeof *found, by_number);
 	globfree(&g);
 	free(pattern);
@@ -86,16 +116,14 @@ int
 rundir_listen(const char *socket_name)
 {
 	char *path = peer_path(socket_name);
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = -1, probe = -1;
+	struct sockaddr_un addr;
+	int fd = -1;
 
-	if (strlen(path) >= sizeof addr.sun_path) {
+	if (!address_of(path, &addr)) {
 		log_error("socket", "path=%s error=%s", path, log_quote("the path is too long for a socket"));
 		goto out;
 	}
-	strcpy(addr.sun_path, path);
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (probe >= 0 && connect(probe, (struct sockaddr *)&addr, sizeof addr) == 0) {
+	if (is_listened_to(path)) {
 		log_error("socket", "path=%s error=%s", path, log_quote("another process serves it"));
 		goto out;
 	}
@@ -108,8 +136,6 @@ rundir_listen(const char *socket_name)
 		fd = -1;
 	}
 out:
-	if (probe >= 0)
-		close(probe);
 	free(path);
 	return fd;
 }

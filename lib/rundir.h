@@ -14,10 +14,8 @@ int rundir_make(const char *dir);
  * instance) or that run several times (ws-gateway, N its number). Allocated.
  */
 char *rundir_socket_name(const char *tool, unsigned instance, unsigned number);
-/*
- * The names of the sockets of a tool that there are, by number; an allocated array of allocated texts. One
- * may be a leftover that nobody listens to.
- */
+/* The names of the sockets of a tool to which somebody listens, by number; an allocated array of allocated
+ * texts. */
 char **rundir_sockets(const char *tool, size_t *n);
 /* Binds and listens on a tool's socket, replacing one that nobody listens on: the fd, or -1 with a log line.
  */

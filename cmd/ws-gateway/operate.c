@@ -17,7 +17,7 @@ static struct inquiry *all; /* every gateway that runs, and log-store */
 static size_t n_gateways;
 static struct arena memory; /* of their answers */
 
-/* The exit code. A socket that nobody listens to is one of a time before. */
+/* The exit code. */
 static int
 ask_all(Frame__BodyCase body_case, const void *message, Frame__BodyCase wanted)
 {

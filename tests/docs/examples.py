@@ -39,8 +39,10 @@ def examples(lines):
 
 
 def matches(expected, printed):
-    pattern = "\n".join(".*" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") for line in expected)
-    return re.fullmatch(pattern, "\n".join(line.strip() for line in printed.strip().splitlines()), re.S)
+    def words(line):
+        return " ".join(line.split())
+    pattern = "\n".join(re.escape(words(line)).replace(r"\.\.\.", ".*") for line in expected)
+    return re.fullmatch(pattern, "\n".join(words(line) for line in printed.strip().splitlines()), re.S)
 
 
 class World:
@@ -67,12 +69,16 @@ class World:
             free.bind(("127.0.0.1", 0))
             self.ports["5199"] = str(free.getsockname()[1])
         threading.Thread(target=self.service.stderr.read, daemon=True).start()
-        self.writer = subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL, text=True)
-        self.writer.stdin.write("""
+        subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", self.url], check=True, text=True, input="""
+            SET client_min_messages = error;
             CREATE TABLE items (id text PRIMARY KEY, value text);
             CALL electric.electrify('items');
             INSERT INTO items VALUES ('row-17', 'stays');
+            """)
+        subprocess.run(["curl", "-sf", "-o", "/dev/null", "--retry", "20", "--retry-all-errors", "--retry-delay", "1",
+                        "http://127.0.0.1:%s/readyz" % self.ports["5050"]], check=True)
+        self.writer = subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, text=True)
+        self.writer.stdin.write("""
             DO $$ BEGIN LOOP
                 INSERT INTO items VALUES ('1', 'a'); COMMIT;
                 UPDATE items SET value = 'b' WHERE id = '1'; COMMIT;

@@ -1,5 +1,6 @@
 #!/bin/bash
-# README.md's walk-through, from its own words: the SQL in psql, then the app with the npm client, on a throwaway Postgres.
+# README.md's walk-through, from its own words: the SQL in psql, then the app with the npm client, on a throwaway Postgres;
+# and how leyden-operations(7) puts an end to it.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/checks.sh
@@ -44,4 +45,12 @@ check 'the app shows both' await grep -q 'from SQLite' out
 kill $app
 wait $app 2>/dev/null
 cd - >/dev/null || exit
+
+kill "$service"
+wait "$service"
+service=''
+sed -n '/^\.Sh PUTTING AN END/,/^\.Sh SEE/p' man/leyden-operations.7 | sed -n '/^\.Bd/,/^\.Ed/p' | grep -v '^\.' > "$work/end.sql"
+check 'what was made in Postgres can be removed' psql -qX -v ON_ERROR_STOP=1 "$url" -f "$work/end.sql"
+check 'and the table is an ordinary one' same '' psql -qXAt "$url" -c "INSERT INTO items VALUES ('3')" \
+	-c 'SELECT tgname FROM pg_trigger WHERE NOT tgisinternal' -c 'SELECT slot_name FROM pg_replication_slots'
 counted
