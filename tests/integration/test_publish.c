@@ -133,7 +133,7 @@ static void
 must_arrive(const char *id)
 {
 	await_echo();
-	ck_assert_str_eq(test_sql(&service, "SELECT v FROM parents WHERE id = '%s'", id), "v");
+	test_sql_await(&service, "v", "SELECT v FROM parents WHERE id = '%s'", id);
 	ck_assert_str_eq(test_sql(&service, "SELECT count(*) FROM electric.rejected_writes"), "0");
 }
 
