@@ -11,7 +11,7 @@
 #include "tables.h"
 #include "xalloc.h"
 
-#define RUN_MAX	 1000 /* rows of a statement */
+#define RUN_MAX	 4000 /* rows of a statement */
 #define RUNS_MAX 16   /* tables whose rows are collected at the same time */
 #define N_ARRAYS 7    /* parameters of electric.merge_all_<oid> */
 

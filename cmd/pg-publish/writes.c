@@ -19,6 +19,7 @@
 #include "service.h"
 
 #define PAGE_BYTES (256 * 1024)
+#define TOLD_BYTES (1024 * 1024) /* of a page of what another Postgres tells */
 
 static const struct writes_hooks *hooks;
 static struct peer *log_peer;
@@ -51,7 +52,7 @@ ask(void)
 	log.life = log_life;
 	log.after = wanted_after;
 	log.part = wanted_part;
-	log.max_bytes = PAGE_BYTES;
+	log.max_bytes = TOLD_BYTES;
 	peer_send(log_peer, FRAME__BODY_READ_LOG, &log);
 }
 

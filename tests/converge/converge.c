@@ -20,7 +20,7 @@
 #define CLIENTS_MAX 5
 #define STEPS_MAX   60
 #define OPS_MAX	    3
-#define QUIET	    4.0 /* seconds in which all must agree */
+#define QUIET	    20.0 /* seconds in which all must agree */
 #define HOUR	    3600000
 
 enum what { STEP_POSTGRES, STEP_POSTGRES_ALL, STEP_CLIENT, STEP_CUT, STEP_CONNECT, STEP_PAUSE };

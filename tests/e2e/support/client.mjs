@@ -34,7 +34,7 @@ export class Client {
 
 	// The moment from which the service and the client exchange transactions.
 	connected() {
-		return this.#ask('connected')
+		return this.#restartedWhenWedged('connected')
 	}
 
 	migrated(table) {
@@ -55,16 +55,9 @@ export class Client {
 		return this.#ask('query', sql)
 	}
 
-	// Waits until the query gives these rows. A client that has wedged itself is started again, as its user would.
-	async waitFor(sql, rows) {
-		try {
-			await this.#ask('waitFor', sql, rows)
-		} catch (error) {
-			if (error.message !== `${this.name}: wedged`) throw error
-			await this.kill()
-			await this.start()
-			await this.waitFor(sql, rows)
-		}
+	// Waits until the query gives these rows.
+	waitFor(sql, rows) {
+		return this.#restartedWhenWedged('waitFor', sql, rows)
 	}
 
 	// All that the user wrote here has been to Postgres and has come back.
@@ -95,6 +88,18 @@ export class Client {
 
 	killNow() {
 		this.child?.kill('SIGKILL')
+	}
+
+	// A client that has wedged itself is started again, as its user would.
+	async #restartedWhenWedged(operation, ...args) {
+		try {
+			await this.#ask(operation, ...args)
+		} catch (error) {
+			if (error.message !== `${this.name}: wedged`) throw error
+			await this.kill()
+			await this.start()
+			await this.#restartedWhenWedged(operation, ...args)
+		}
 	}
 
 	#ask(operation, ...args) {
