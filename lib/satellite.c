@@ -135,36 +135,83 @@ put_field(uint8_t *p, unsigned field, const struct sat_value *v)
 	return p + v->len;
 }
 
-/* By hand, since initial rows are many; the numbers are proto/satellite.proto's. */
+struct insert_size {
+	size_t mask, row, insert, op;
+};
+
+static struct insert_size
+insert_size(
+    uint32_t relation, const struct sat_value *values, size_t n, const struct sat_value *tags, size_t n_tags)
+{
+	struct insert_size s = { .mask = (n + 7) / 8 };
+
+	s.row = field_size(s.mask);
+	for (size_t i = 0; i < n; i++)
+		s.row += field_size(values[i].len);
+	s.insert = 1 + pb_varint_size(relation) + field_size(s.row);
+	for (size_t i = 0; i < n_tags; i++)
+		s.insert += field_size(tags[i].len);
+	s.op = field_size(s.insert);
+	return s;
+}
+
+/* All before the values. By hand, since initial rows are many; the numbers are proto/satellite.proto's. */
+static uint8_t *
+put_insert_head(
+    uint8_t *p, const struct insert_size *s, uint32_t relation, const struct sat_value *values, size_t n)
+{
+	p = put_head(p, 1, s->op);     /* SatOpLog.ops */
+	p = put_head(p, 4, s->insert); /* SatTransOp.insert */
+	*p++ = 1 << 3;		       /* SatOpInsert.relation_id, a varint */
+	p = pb_write_varint(p, relation);
+	p = put_head(p, 2, s->row);  /* SatOpInsert.row_data */
+	p = put_head(p, 1, s->mask); /* SatOpRow.nulls_bitmask */
+	memset(p, 0, s->mask);
+	for (size_t i = 0; i < n; i++)
+		if (values[i].text == NULL)
+			p[i / 8] |= (uint8_t)(0x80 >> i % 8);
+	return p + s->mask;
+}
+
+#define SATOPROW_VALUES	 2
+#define SATOPINSERT_TAGS 3
+
 void
 sat_oplog_add_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
     const struct sat_value *tags, size_t n_tags)
 {
-	size_t mask = (n + 7) / 8, row = field_size(mask), insert, op;
-	uint8_t *p, *bits;
+	struct insert_size size = insert_size(relation, values, n, tags, n_tags);
+	uint8_t *p = buf_room(body, field_size(size.op));
 
+	p = put_insert_head(p, &size, relation, values, n);
 	for (size_t i = 0; i < n; i++)
-		row += field_size(values[i].len);
-	insert = 1 + pb_varint_size(relation) + field_size(row);
+		p = put_field(p, SATOPROW_VALUES, &values[i]);
 	for (size_t i = 0; i < n_tags; i++)
-		insert += field_size(tags[i].len);
-	op = field_size(insert);
-	p = buf_room(body, field_size(op));
-	p = put_head(p, 1, op);	    /* SatOpLog.ops */
-	p = put_head(p, 4, insert); /* SatTransOp.insert */
-	*p++ = 1 << 3;		    /* SatOpInsert.relation_id, a varint */
-	p = pb_write_varint(p, relation);
-	p = put_head(p, 2, row);  /* SatOpInsert.row_data */
-	p = put_head(p, 1, mask); /* SatOpRow.nulls_bitmask */
-	bits = p;
-	memset(bits, 0, mask);
-	p += mask;
-	for (size_t i = 0; i < n; i++) {
-		if (values[i].text == NULL)
-			bits[i / 8] |= (uint8_t)(0x80 >> i % 8);
-		p = put_field(p, 2, &values[i]); /* SatOpRow.values */
-	}
+		p = put_field(p, SATOPINSERT_TAGS, &tags[i]);
+	buf_added(body, field_size(size.op));
+}
+
+size_t
+sat_oplog_begin_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
+    const struct sat_value *tags, size_t n_tags)
+{
+	struct insert_size size = insert_size(relation, values, n, tags, n_tags);
+	uint8_t *p =
+	    buf_room(body, 5 * sizeof(uint64_t) * 2 + size.mask); /* keys, lengths and the relation */
+
+	buf_added(body, (size_t)(put_insert_head(p, &size, relation, values, n) - p));
+	return field_size(size.op);
+}
+
+void
+sat_oplog_begin_value(struct buf *body, size_t n)
+{
+	pb_put_head(body, SATOPROW_VALUES, n);
+}
+
+void
+sat_oplog_end_insert(struct buf *body, const struct sat_value *tags, size_t n_tags)
+{
 	for (size_t i = 0; i < n_tags; i++)
-		p = put_field(p, 3, &tags[i]); /* SatOpInsert.tags */
-	buf_added(body, field_size(op));
+		pb_put_bytes(body, SATOPINSERT_TAGS, tags[i].text, tags[i].len);
 }

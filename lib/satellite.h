@@ -68,6 +68,15 @@ void sat_oplog_add(struct buf *body, const uint8_t *op, size_t n);
 /* The same of an insert that is not packed yet, of n values. */
 void sat_oplog_add_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
     const struct sat_value *tags, size_t n_tags);
+/*
+ * The same in pieces: begins with what comes before the values, of which the lengths count and which are
+ * NULL; then each value is begun and its bytes are appended, and the end follows. Returns the bytes of all
+ * that.
+ */
+size_t sat_oplog_begin_insert(struct buf *body, uint32_t relation, const struct sat_value *values, size_t n,
+    const struct sat_value *tags, size_t n_tags);
+void sat_oplog_begin_value(struct buf *body, size_t n);
+void sat_oplog_end_insert(struct buf *body, const struct sat_value *tags, size_t n_tags);
 
 /* The row's value is NULL: its bit in the mask is set, the first the highest of its byte. */
 bool sat_is_null(const SatOpRow *row, size_t column);

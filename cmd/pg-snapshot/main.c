@@ -25,7 +25,7 @@ static const struct option_def options[] = {
 	{ "memory", "PG_SNAPSHOT_MEMORY", OPT_BYTES, &memory, "8M", "rows in memory that wait to be sent", 0,
 	    0 },
 	{ "spool", "PG_SNAPSHOT_SPOOL", OPT_BYTES, &spool, "1G", "more of them, in a temporary file", 0, 0 },
-	{ "max-row", "PG_SNAPSHOT_MAX_ROW", OPT_BYTES, &max_row, "64M", "longest row that is sent", 0, 0 },
+	{ "max-row", "PG_SNAPSHOT_MAX_ROW", OPT_BYTES, &max_row, "1G", "longest row that is sent", 0, 0 },
 	{ "spool-dir", "PG_SNAPSHOT_SPOOL_DIR", OPT_STRING, &spool_dir, "/var/tmp", "where it is made", 0,
 	    0 },
 	{ 0 },

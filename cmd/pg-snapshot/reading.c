@@ -8,7 +8,6 @@
 #include "peer.h"
 #include "pg.h"
 #include "push.h"
-#include "rows.h"
 #include "xalloc.h"
 
 #define APPLICATION	   "leyden pg-snapshot"
@@ -198,6 +197,8 @@ clear(struct reading *r)
 		block_free(b);
 	}
 	buf_clear(&r->rows);
+	buf_clear(&r->wide);
+	arena_clear(&r->row.memory);
 	buf_clear(&r->key);
 	arena_clear(&r->memory);
 	free(r);
@@ -356,7 +357,7 @@ reading_begin(struct reading *r)
 // ---- rows
 
 static void
-flush_rows(struct reading *r)
+flush_rows(struct reading *r, bool goes_on)
 {
 	struct block *b;
 
@@ -366,6 +367,8 @@ flush_rows(struct reading *r)
 	b->relation = r->take->tables[r->table]->relation;
 	b->count = r->count;
 	b->known = r->known;
+	b->continues = r->continues;
+	b->goes_on = r->continues = goes_on;
 	b->left = r->takers;
 	r->count = 0;
 	r->held += b->mem != NULL ? b->len : 0;
@@ -375,6 +378,13 @@ flush_rows(struct reading *r)
 		r->last->next = b;
 	r->last = b;
 	hooks->grown(r, b);
+}
+
+static void
+on_copying(struct pg *pg, PGresult *result)
+{
+	if (pg_failed(result, "read-rows"))
+		fail(((struct worker *)pg->data)->reading, pg_message(PQresultErrorMessage(result)));
 }
 
 /* The table has been read to its end. */
@@ -387,20 +397,52 @@ on_table_read(struct pg *pg, PGresult *result)
 		fail(r, pg_message(PQresultErrorMessage(result)));
 		return;
 	}
-	flush_rows(r);
+	flush_rows(r, false);
+	r->in_wide = !r->in_wide && r->wide.len > 0;
+	if (r->in_wide) {
+		pg_ask(pg, buf_cstr(&r->wide), on_copying);
+		return;
+	}
+	buf_clear(&r->wide);
 	r->table++;
 	next_table(r);
+}
+
+/* Takes a line of COPY; false: it cannot be read. *size: of its row. */
+static bool
+take_line(struct reading *r, char *line, size_t n, size_t *size)
+{
+	const Table *table = r->take->tables[r->table];
+	bool whole;
+
+	if (r->in_wide) {
+		if (!rows_add_piece(&r->rows, &r->row, table, line, n, &whole))
+			return false;
+		*size = r->row.size;
+		r->count += whole;
+		if (whole || r->rows.len >= BLOCK_SIZE)
+			flush_rows(r, !whole);
+		return true;
+	}
+	*size = n;
+	if (r->rows.len + n > BLOCK_SIZE)
+		flush_rows(r, false);
+	if (r->rows.len == 0)
+		buf_room(&r->rows, BLOCK_SIZE);
+	arena_reset(&scratch);
+	r->count++;
+	return rows_add(&r->rows, &scratch, table, line, n);
 }
 
 static void
 on_copied(struct pg *pg)
 {
 	struct reading *r = ((struct worker *)pg->data)->reading;
-	const Table *table = r->take->tables[r->table];
 
 	while (spool_room(r->held)) {
 		char *line = NULL;
-		bool read;
+		size_t size;
+		bool taken;
 		int n = PQgetCopyData(pg->conn, &line, 1);
 
 		if (n == 0)
@@ -413,33 +455,20 @@ on_copied(struct pg *pg)
 			pg_fail(pg, PQerrorMessage(pg->conn));
 			return;
 		}
-		if ((uint64_t)n > max_row) {
-			PQfreemem(line);
-			give_up(r, "a row is longer than PG_SNAPSHOT_MAX_ROW allows", table->relation);
-			return;
-		}
-		if (r->rows.len + (size_t)n > BLOCK_SIZE)
-			flush_rows(r);
-		if (r->rows.len == 0)
-			buf_room(&r->rows, BLOCK_SIZE);
-		arena_reset(&scratch);
-		read = rows_add(&r->rows, &scratch, table, line, (size_t)n);
+		taken = take_line(r, line, (size_t)n, &size);
 		PQfreemem(line);
-		if (!read) {
+		if (!taken) {
 			fail(r, "a row cannot be read");
 			return;
 		}
-		r->count++;
+		if (size > max_row) {
+			give_up(r, "a row is longer than PG_SNAPSHOT_MAX_ROW allows",
+			    r->take->tables[r->table]->relation);
+			return;
+		}
 	}
 	r->waiting = true;
 	pg_pause(pg);
-}
-
-static void
-on_copying(struct pg *pg, PGresult *result)
-{
-	if (pg_failed(result, "read-rows"))
-		fail(((struct worker *)pg->data)->reading, pg_message(PQresultErrorMessage(result)));
 }
 
 static void
@@ -450,7 +479,7 @@ on_looked_up(struct pg *pg, PGresult *result)
 
 	if (pg_failed(result, "look-up-table"))
 		fail(r, pg_message(PQresultErrorMessage(result)));
-	else if (!rows_copy(&sql, r->take->tables[r->table], result, r->take, r->known))
+	else if (!rows_copy(&sql, &r->wide, r->take->tables[r->table], result, r->take, r->known))
 		fail(r, "the table is not electrified");
 	else
 		pg_ask(pg, buf_cstr(&sql), on_copying);

@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "pipeline.pb-c.h"
+#include "rows.h"
 #include "spool.h"
 
 enum reading_state {
@@ -39,6 +40,10 @@ struct reading {
 	size_t held;	     /* bytes of its blocks in memory */
 	struct buf rows;     /* of the table that are in no block yet */
 	uint32_t count;	     /* how many */
+	bool continues;	     /* they go on with the row that the last block began */
+	struct buf wide;     /* the COPY of the table's long rows, if it may have any */
+	bool in_wide;	     /* and it is under way */
+	struct wide_row row; /* which it is at */
 };
 
 struct reading_hooks {

@@ -2,6 +2,7 @@
 #include "rows.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pg.h"
@@ -9,12 +10,17 @@
 #include "satellite.h"
 
 #define OWNER "electric_user_id"
+#define LEAST_TOAST                                                                                          \
+	"32768"		/* bytes: a table with less put aside has no long row, however well it is packed */
+#define WIDE  "4000000" /* bytes of a row that is sent in pieces */
+#define PIECE "16000"
 
 void
 rows_lookup(struct buf *sql, const Table *table)
 {
 	buf_puts(sql, "SELECT format('%I.%I', n.nspname, c.relname), format('electric.%I', s.relname), "
-		      "quote_ident(a.attname)"
+		      "quote_ident(a.attname), "
+		      "c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > " LEAST_TOAST
 		      " FROM electric.electrified AS e"
 		      " JOIN pg_class AS c ON c.oid = e.oid"
 		      " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
@@ -51,31 +57,102 @@ put_client(struct buf *sql, const char *client_id)
 	buf_puts(sql, ")");
 }
 
-bool
-rows_copy(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
+/* The rows, joined to their tags, that are asked for. */
+static void
+put_from(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
 {
-	const char *where = " WHERE ";
+	buf_printf(sql, " FROM %s AS m LEFT JOIN %s AS s ON ", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
+	for (int k = 0; k < PQntuples(r); k++)
+		buf_printf(sql, "%ss.k%d = m.%s", k > 0 ? " AND " : "", k + 1, PQgetvalue(r, k, 2));
+	buf_puts(sql, " WHERE true");
+	if (rows_are_owned(table)) {
+		buf_puts(sql, " AND coalesce(m." OWNER "::text, '') IN ('', ");
+		pg_put_literal(sql, take->user_id);
+		buf_puts(sql, ")");
+	}
+	if (take->client_id[0] != '\0') {
+		buf_puts(sql, known ? " AND " : " AND NOT ");
+		put_client(sql, take->client_id);
+	}
+}
 
+static void
+put_column(struct buf *sql, const Column *c)
+{
+	buf_puts(sql, "m.");
+	pg_put_identifier(sql, c->name);
+}
+
+/* The row's length without looking at long values: of what Postgres has packed itself, as if it were a
+ * quarter. */
+static void
+put_length(struct buf *sql, const Table *table)
+{
+	buf_puts(sql, "(0");
+	for (size_t i = 0; i < table->n_columns; i++) {
+		const Column *c = table->columns[i];
+		bool is_text = strcmp(c->type, "text") == 0 || strcmp(c->type, "varchar") == 0;
+		bool is_bytea = strcmp(c->type, "bytea") == 0;
+
+		buf_printf(sql, " + coalesce(%d::bigint * %s(",
+		    is_text    ? 1
+		    : is_bytea ? 2
+			       : 4,
+		    is_text || is_bytea ? "octet_length" : "pg_column_size");
+		put_column(sql, c);
+		buf_puts(sql, "), 0)");
+	}
+	buf_puts(sql, ")");
+}
+
+/*
+ * Long rows: each is put together once, and comes as lines of lengths (in the first alone), tags, column and
+ * piece. The outer joins are of functions, so the order is that of the rows, their columns and pieces.
+ */
+static void
+put_wide(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
+{
+	buf_puts(sql, "COPY (SELECT CASE WHEN n = 1 AND i = 0 THEN ARRAY[");
+	for (size_t i = 0; i < table->n_columns; i++)
+		buf_printf(sql, "%slength(s.b[%zu])", i > 0 ? ", " : "", i + 1);
+	buf_puts(sql,
+	    "] END, " TAGS ", n, encode(substr(s.b[n], 1 + i * " PIECE ", " PIECE "), 'hex') FROM (SELECT "
+	    "s._tags, ARRAY[");
+	for (size_t i = 0; i < table->n_columns; i++) {
+		buf_puts(sql, i > 0 ? ", CASE WHEN " : "CASE WHEN ");
+		put_column(sql, table->columns[i]);
+		/* As the type writes itself: a cast may not. */
+		buf_puts(sql, " IS NOT NULL THEN convert_to(format('%s', ");
+		put_column(sql, table->columns[i]);
+		buf_puts(sql, "), 'UTF8') END");
+	}
+	buf_puts(sql, "] AS b");
+	put_from(sql, table, r, take, known);
+	buf_puts(sql, " AND ");
+	put_length(sql, table);
+	buf_puts(sql,
+	    " > " WIDE " OFFSET 0) AS s, LATERAL generate_subscripts(s.b, 1) AS n, "
+	    "LATERAL generate_series(0, greatest(length(s.b[n]) - 1, 0) / " PIECE ") AS i) TO STDOUT");
+}
+
+bool
+rows_copy(struct buf *sql, struct buf *wide, const Table *table, const PGresult *r, const TakeSnapshot *take,
+    bool known)
+{
 	if (PQntuples(r) == 0)
 		return false;
 	/* No casts: COPY writes a value as the stream does, a cast to text may not. */
 	buf_puts(sql, "COPY (SELECT " TAGS);
 	for (size_t i = 0; i < table->n_columns; i++) {
-		buf_puts(sql, ", m.");
-		pg_put_identifier(sql, table->columns[i]->name);
+		buf_puts(sql, ", ");
+		put_column(sql, table->columns[i]);
 	}
-	buf_printf(sql, " FROM %s AS m LEFT JOIN %s AS s ON ", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
-	for (int k = 0; k < PQntuples(r); k++)
-		buf_printf(sql, "%ss.k%d = m.%s", k > 0 ? " AND " : "", k + 1, PQgetvalue(r, k, 2));
-	if (rows_are_owned(table)) {
-		buf_printf(sql, "%scoalesce(m." OWNER "::text, '') IN ('', ", where);
-		pg_put_literal(sql, take->user_id);
-		buf_puts(sql, ")");
-		where = " AND ";
-	}
-	if (take->client_id[0] != '\0') {
-		buf_printf(sql, "%s%s", where, known ? "" : "NOT ");
-		put_client(sql, take->client_id);
+	put_from(sql, table, r, take, known);
+	if (PQgetvalue(r, 0, 3)[0] == 't') {
+		buf_puts(sql, " AND ");
+		put_length(sql, table);
+		buf_puts(sql, " <= " WIDE);
+		put_wide(wide, table, r, take, known);
 	}
 	buf_puts(sql, ") TO STDOUT");
 	return true;
@@ -138,5 +215,78 @@ rows_add(struct buf *body, struct arena *a, const Table *table, char *line, size
 	if (!pgtext_copy_line(line, n, fields, n_fields) || !read_tags(a, fields, &tags, &n_tags))
 		return false;
 	sat_oplog_add_insert(body, table->relation, fields + TAG_FIELDS, table->n_columns, tags, n_tags);
+	return true;
+}
+
+/* The first line of a row: its lengths and its tags. */
+static bool
+begin_wide(struct buf *body, struct wide_row *w, const Table *table, const struct sat_value *fields)
+{
+	struct sat_value *lengths;
+	size_t n;
+
+	arena_reset(&w->memory);
+	if (!read_tags(&w->memory, fields + 1, &w->tags, &w->n_tags) ||
+	    !pgtext_array(&w->memory, (const char *)fields[0].text, fields[0].len, &lengths, &n) ||
+	    n != table->n_columns)
+		return false;
+	w->values = arena_zalloc(&w->memory, n * sizeof *w->values);
+	for (size_t i = 0; i < n; i++) {
+		if (lengths[i].text == NULL)
+			continue;
+		w->values[i].text = lengths[i].text; /* not NULL is what counts */
+		w->values[i].len = strtoull((const char *)lengths[i].text, NULL, 10);
+	}
+	w->next = w->left = 0;
+	w->size = sat_oplog_begin_insert(body, table->relation, w->values, n, w->tags, w->n_tags);
+	return true;
+}
+
+/* As Postgres writes it; anything else is no digit: above 15. */
+static unsigned
+hex_digit(uint8_t c)
+{
+	return c >= '0' && c <= '9' ? c - 48u : c >= 'a' && c <= 'f' ? c - 97u + 10 : 16;
+}
+
+static bool
+add_hex(struct buf *body, const struct sat_value *hex)
+{
+	uint8_t *p = buf_room(body, hex->len / 2);
+	unsigned all = 0;
+
+	for (size_t i = 0; i + 1 < hex->len; i += 2) {
+		unsigned high = hex_digit(hex->text[i]), low = hex_digit(hex->text[i + 1]);
+
+		all |= high | low;
+		*p++ = (uint8_t)(high << 4 | low);
+	}
+	buf_added(body, hex->len / 2);
+	return all < 16;
+}
+
+bool
+rows_add_piece(struct buf *body, struct wide_row *w, const Table *table, char *line, size_t n, bool *whole)
+{
+	struct sat_value fields[TAG_FIELDS + 3];
+	const struct sat_value *column = &fields[TAG_FIELDS + 1], *hex = &fields[TAG_FIELDS + 2];
+	size_t k;
+
+	if (!pgtext_copy_line(line, n, fields, TAG_FIELDS + 3) || column->text == NULL)
+		return false;
+	k = strtoull((const char *)column->text, NULL, 10) - 1;
+	if (fields[0].text != NULL && !begin_wide(body, w, table, fields))
+		return false;
+	if (k == w->next && w->left == 0 && w->next < table->n_columns) {
+		w->left = w->values[k].len;
+		w->next++;
+		sat_oplog_begin_value(body, w->left);
+	}
+	if (k + 1 != w->next || hex->len / 2 > w->left || !add_hex(body, hex))
+		return false;
+	w->left -= hex->len / 2;
+	*whole = w->next == table->n_columns && w->left == 0;
+	if (*whole)
+		sat_oplog_end_insert(body, w->tags, w->n_tags);
 	return true;
 }

@@ -202,6 +202,8 @@ send_block(struct party *p, struct taker *first)
 	pb_put_uint(&body, 2, b->relation);
 	pb_put_uint(&body, 3, b->count);
 	pb_put_uint(&body, 5, b->known);
+	pb_put_uint(&body, 6, b->continues);
+	pb_put_uint(&body, 7, b->goes_on);
 	peer_send_with(first->peer, FRAME__BODY_ROWS_READ, &body, 4, rows, b->len);
 	buf_clear(&body);
 	for (struct taker *t = first; t != NULL; t = t->next) {

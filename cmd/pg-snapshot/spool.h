@@ -14,10 +14,11 @@
 #include "buf.h"
 
 struct block {
-	struct block *next; /* the owner's, and so are the next three */
+	struct block *next; /* the owner's, and so is all up to len */
 	unsigned left;	    /* who have not taken it yet */
 	uint32_t relation, count;
 	bool known;
+	bool goes_on, continues; /* a row that is longer than a block: in the next, from the one before */
 	size_t len;
 	uint8_t *mem; /* NULL: it is in the file */
 	off_t at;

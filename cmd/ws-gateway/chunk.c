@@ -26,48 +26,59 @@ chunk_raw(const void *p, size_t n)
 	return c;
 }
 
-/* A frame with room for n bytes after the code; *body is where they go. */
+#define FIN    0x80
+#define BINARY 2 /* the opcode of a message's first frame; the others' is 0 */
+
+/* A frame with room for n bytes; *body is where they go. */
 static struct chunk *
-frame_new(uint8_t code, size_t n, uint8_t **body)
+frame_new(uint8_t first, size_t n, uint8_t **body)
 {
-	size_t payload = n + 1, head = payload < 126 ? 2 : payload < 65536 ? 4 : 10;
-	struct chunk *c = chunk_new(head + payload);
+	size_t head = n < 126 ? 2 : n < 65536 ? 4 : 10;
+	struct chunk *c = chunk_new(head + n);
 	uint8_t *p = c->data;
 
-	*p++ = 0x82; /* FIN, binary */
+	*p++ = first;
 	if (head == 2) {
-		*p++ = (uint8_t)payload;
+		*p++ = (uint8_t)n;
 	} else if (head == 4) {
 		*p++ = 126;
-		*p++ = (uint8_t)(payload >> 8);
-		*p++ = (uint8_t)payload;
+		*p++ = (uint8_t)(n >> 8);
+		*p++ = (uint8_t)n;
 	} else {
 		*p++ = 127;
-		be64_set(p, payload);
+		be64_set(p, n);
 		p += 8;
 	}
-	*p++ = code;
 	*body = p;
 	return c;
 }
 
 struct chunk *
-chunk_frame(uint8_t code, const void *data, size_t n)
+chunk_fragment(uint8_t code, const void *data, size_t n, bool continues, bool goes_on)
 {
 	uint8_t *body;
-	struct chunk *c = frame_new(code, n, &body);
+	struct chunk *c = frame_new((goes_on ? 0 : FIN) | (continues ? 0 : BINARY), n + !continues, &body);
 
+	if (!continues)
+		*body++ = code;
 	if (n > 0)
 		memcpy(body, data, n);
 	return c;
 }
 
 struct chunk *
+chunk_frame(uint8_t code, const void *data, size_t n)
+{
+	return chunk_fragment(code, data, n, false, false);
+}
+
+struct chunk *
 chunk_message(uint8_t code, const ProtobufCMessage *message)
 {
 	uint8_t *body;
-	struct chunk *c = frame_new(code, protobuf_c_message_get_packed_size(message), &body);
+	struct chunk *c = frame_new(FIN | BINARY, 1 + protobuf_c_message_get_packed_size(message), &body);
 
+	*body++ = code;
 	protobuf_c_message_pack(message, body);
 	return c;
 }

@@ -5,6 +5,7 @@
 #ifndef WS_GATEWAY_CHUNK_H
 #define WS_GATEWAY_CHUNK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <protobuf-c/protobuf-c.h>
@@ -19,6 +20,8 @@ struct chunk {
 struct chunk *chunk_raw(const void *p, size_t n);
 /* A binary frame: the message's code and its packed body. */
 struct chunk *chunk_frame(uint8_t code, const void *body, size_t n);
+/* The same of a message in several frames: `continues` one, `goes_on` in another. */
+struct chunk *chunk_fragment(uint8_t code, const void *body, size_t n, bool continues, bool goes_on);
 struct chunk *chunk_message(uint8_t code, const ProtobufCMessage *message);
 struct chunk *chunk_ref(struct chunk *c);
 void chunk_unref(struct chunk *c); /* NULL is fine */

@@ -60,6 +60,7 @@ struct delivery {
 	uint64_t granted;     /* bytes that pg-snapshot may still send */
 	bool whole;	      /* it knows that nothing waits for the socket */
 	bool ended;	      /* it has sent all */
+	bool in_message;      /* and, of a row in several frames, not the last */
 	struct chunk **known; /* DELIVERY_SAVING: rows that have come already and are to follow */
 	size_t n_known;
 	ev_timer gap;
@@ -155,8 +156,8 @@ delivery_fail(struct delivery *d, const char *why, uint32_t too_long)
 
 	log_warning("delivery-failed", "%s subscription=%s error=%s", client_name(c),
 	    s->saved->subscription_id, log_quote(why));
-	if (d->state >= DELIVERY_SAVING || d->only_known) {
-		/* The client would take what it has for all. */
+	if (d->state >= DELIVERY_SAVING || d->only_known || d->in_message) {
+		/* The client would take what it has for all, or what is said now for the row's end. */
 		client_close(c, "its initial rows could not be read to the end");
 		return;
 	}
@@ -549,6 +550,7 @@ on_rows(struct delivery *d, const RowsRead *rows, struct chunk *chunk)
 		return;
 	d->granted -= rows->ops.len < d->granted ? rows->ops.len : d->granted;
 	d->whole = false;
+	d->in_message = rows->goes_on;
 	if (rows->known && d->state == DELIVERY_SENDING)
 		finish(d, true);
 	if (d->state == DELIVERY_SENDING) {
@@ -587,7 +589,8 @@ on_failed(struct delivery *d, const SnapshotFailed *f)
 static void
 share_rows(const RowsRead *rows)
 {
-	struct chunk *chunk = chunk_frame(SAT_OP_LOG, rows->ops.data, rows->ops.len);
+	struct chunk *chunk =
+	    chunk_fragment(SAT_OP_LOG, rows->ops.data, rows->ops.len, rows->continues, rows->goes_on);
 	struct delivery *d;
 
 	for (size_t i = 0; i < rows->n_ids; i++)

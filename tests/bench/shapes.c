@@ -297,6 +297,8 @@ main(void)
 	    "generate_series(1, %d) AS i;"
 	    "INSERT INTO large SELECT i, repeat('0123456789', 100000) FROM generate_series(1, 100) AS i;"
 	    "INSERT INTO larger SELECT i, repeat('0123456789', 1000000) FROM generate_series(1, 10) AS i;"
+	    "CREATE TABLE largest (id int PRIMARY KEY, value text);"
+	    "INSERT INTO largest VALUES (1, repeat('0123456789', 10000000));"
 	    "INSERT INTO small SELECT i, 'a value of some forty bytes, as values are' FROM "
 	    "generate_series(1, 500) AS i;"
 	    "INSERT INTO wide VALUES (1, 'x');"
@@ -304,7 +306,8 @@ main(void)
 	    "CALL electric.electrify('many'); CALL electric.electrify('tagged'); CALL "
 	    "electric.electrify('large'); CALL "
 	    "electric.electrify('larger');"
-	    "CALL electric.electrify('small'); CALL electric.electrify('wide')",
+	    "CALL electric.electrify('largest'); CALL electric.electrify('small'); CALL "
+	    "electric.electrify('wide')",
 	    ROWS);
 	test_schema_await(&service);
 	test_sql(&service, "INSERT INTO tagged SELECT * FROM many");
@@ -318,6 +321,7 @@ main(void)
 	    "1,000,000 rows with tags, beside the rows with them");
 	one_client(conn, "large", "SELECT * FROM large", "100 rows of 1 MB");
 	one_client(conn, "larger", "SELECT * FROM larger", "10 rows of 10 MB");
+	one_client(conn, "largest", "SELECT * FROM largest", "1 row of 100 MB");
 	alone = crowd(1, 1);
 	most = crowd(CROWD, 1);
 	printf("the last of %d waits %.1f times as long as one alone\n", CROWD, most / alone);

@@ -22,7 +22,7 @@
 
 static struct test_service service = { .env = { "AUTH_MODE=insecure", "PG_SNAPSHOT_CONNECTIONS=3",
 					   "PG_SNAPSHOT_MEMORY=1M", "PG_SNAPSHOT_SPOOL=8M",
-					   "PG_SNAPSHOT_MAX_ROW=200k", NULL } };
+					   "PG_SNAPSHOT_MAX_ROW=16M", NULL } };
 
 /* What has come to a client. */
 struct taken {
@@ -391,13 +391,67 @@ START_TEST(a_delivery_that_breaks_is_told)
 }
 END_TEST
 
+static const char pattern[] = "a\\b\tc\nd\303\244";
+static size_t wide_values;
+
+static void
+check_wide(struct sat_client *c, const struct sat_message *m)
+{
+	const SatOpLog *log = (const SatOpLog *)m->body;
+
+	note(c, m);
+	for (size_t i = 0; m->code == SAT_OP_LOG && i < log->n_ops; i++) {
+		const SatOpRow *row;
+		const ProtobufCBinaryData *v;
+
+		if (log->ops[i]->op_case != SAT_TRANS_OP__OP_INSERT)
+			continue;
+		row = log->ops[i]->insert->row_data;
+		v = &row->values[1];
+		ck_assert_uint_eq(row->n_values, 5);
+		ck_assert(row->values[0].len == 1 && row->values[0].data[0] == 'w');
+		ck_assert_uint_eq(v->len, 1000000 * strlen(pattern));
+		for (size_t k = 0; k < v->len; k += strlen(pattern))
+			ck_assert(memcmp(v->data + k, pattern, strlen(pattern)) == 0);
+		ck_assert(!sat_is_null(row, 2) && row->values[2].len == 0);
+		ck_assert(sat_is_null(row, 3));
+		ck_assert_uint_eq(row->values[4].len, 4);
+		ck_assert(memcmp(row->values[4].data, "x   ", 4) == 0);
+		ck_assert_uint_eq(log->ops[i]->insert->n_tags, 1);
+		wide_values++;
+	}
+}
+
+/* It goes in many frames, and in little memory. */
+START_TEST(a_long_row_comes_in_pieces)
+{
+	struct sat_client *c = client_of("ann");
+	int pid = (int)test_tool_pid(&service, "pg-snapshot", 0);
+	long before, after;
+
+	test_sql(&service,
+	    "CREATE TABLE longest (id text PRIMARY KEY, v text, e text, n text, c char(4));"
+	    "INSERT INTO longest VALUES ('w', repeat(E'a\\\\b\\tc\\nd\u00e4', 1000000), '', NULL, 'x');"
+	    "CALL electric.electrify('longest')");
+	test_schema_await(&service);
+	c->on_message = check_wide;
+	before = atol(test_shell("sed -n 's/^VmHWM:[^0-9]*//p' /proc/%d/status", pid));
+	ask(c, 1, "longest");
+	AWAIT(taken(c)->ended);
+	ck_assert_uint_eq(wide_values, 1);
+	after = atol(test_shell("sed -n 's/^VmHWM:[^0-9]*//p' /proc/%d/status", pid));
+	ck_assert_int_lt(after - before, 9 * 1000); /* kB: less than the row */
+	end_client(c);
+}
+END_TEST
+
 START_TEST(a_row_over_the_limit_is_told)
 {
 	struct sat_client *c = client_of("ann");
 	struct sat_message *m;
 	const SatSubsDataError *error;
 
-	test_sql(&service, "INSERT INTO mid VALUES (0, repeat('y', 300000))");
+	test_sql(&service, "INSERT INTO mid VALUES (0, repeat('y', 17000000))");
 	c->on_message = NULL;
 	ask(c, 1, "mid");
 	m = sat_await(c, SAT_SUBS_DATA_ERROR);
@@ -593,9 +647,10 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { few_connections_serve_hundreds, who_asks_for_the_same_shares,
 		a_slow_one_slows_nobody, who_does_not_read_costs_little, what_was_read_comes_without_postgres,
-		a_delivery_that_breaks_is_told, a_row_over_the_limit_is_told, a_delivery_cut_off_begins_again,
-		a_delivery_after_the_lsn_comes_again, what_a_client_wrote_comes_until_it_has_it,
-		a_snapshot_need_not_be_a_prefix, a_late_commit_is_waited_for };
+		a_delivery_that_breaks_is_told, a_long_row_comes_in_pieces, a_row_over_the_limit_is_told,
+		a_delivery_cut_off_begins_again, a_delivery_after_the_lsn_comes_again,
+		what_a_client_wrote_comes_until_it_has_it, a_snapshot_need_not_be_a_prefix,
+		a_late_commit_is_waited_for };
 
 	return suite_run(
 	    &(struct suite_tests){ "snapshots", tests, sizeof tests / sizeof *tests, set_up, tear_down },
