@@ -14,8 +14,8 @@
 #include "status.h"
 #include "xalloc.h"
 
-static json_int_t
-number(const json_t *object, const char *name)
+json_int_t
+report_number(const json_t *object, const char *name)
 {
 	return json_integer_value(json_object_get(object, name));
 }
@@ -23,7 +23,7 @@ number(const json_t *object, const char *name)
 static void
 add(json_t *object, const char *name, json_int_t more)
 {
-	json_object_set_new(object, name, json_integer(number(object, name) + more));
+	json_object_set_new(object, name, json_integer(report_number(object, name) + more));
 }
 
 /* Each tool's own status becomes the member "status" of its row. True: all are ready. */
@@ -66,12 +66,12 @@ sum_gateway(json_t *summary, const json_t *status)
 		"queued_bytes" };
 	json_t *clients = json_object_get(summary, "clients"), *tables = json_object_get(clients, "by_table"),
 	       *count;
-	json_int_t lag = number(status, "longest_lag_transactions");
+	json_int_t lag = report_number(status, "longest_lag_transactions");
 	const char *table;
 
 	for (size_t i = 0; i < sizeof added / sizeof *added; i++)
-		add(clients, i == 0 ? "connected" : added[i], number(status, added[i]));
-	if (lag > number(clients, "longest_lag_transactions"))
+		add(clients, i == 0 ? "connected" : added[i], report_number(status, added[i]));
+	if (lag > report_number(clients, "longest_lag_transactions"))
 		json_object_set_new(clients, "longest_lag_transactions", json_integer(lag));
 	json_object_foreach(json_object_get(status, "clients_by_table"), table, count)
 	{
@@ -121,7 +121,7 @@ sum_tool(json_t *summary, const json_t *tool)
 	const json_t *status = json_object_get(tool, "status");
 	json_t *writes = json_object_get(summary, "writes");
 
-	add(summary, "restarts", number(tool, "restarts"));
+	add(summary, "restarts", report_number(tool, "restarts"));
 	if (json_object_get(status, "error") != NULL) {
 		if (strncmp(name, "ws-gateway", 10) == 0)
 			add(json_object_get(summary, "clients"), "silent_gateways", 1);
@@ -132,14 +132,14 @@ sum_tool(json_t *summary, const json_t *tool)
 	} else if (strcmp(name, "log-store") == 0) {
 		COPY(json_object_get(summary, "log"), status, "life", "first", "last", "bytes", "file_bytes",
 		    "file_limit_bytes", "transactions_per_second", "bytes_per_second", "writable");
-		json_object_set_new(writes, "pending", json_integer(number(status, "writes_pending")));
+		json_object_set_new(writes, "pending", json_integer(report_number(status, "writes_pending")));
 		COPY(writes, status, "oldest_pending_seconds");
 	} else if (strncmp(name, "pg-ingest", 9) == 0) {
 		COPY(postgres_of(summary, name), status, "postgres", "streaming", "slot", "wal_status",
 		    "wal_held_bytes", "wal_behind_bytes", "rejected_writes", "schema_version");
 		json_object_set_new(postgres_of(summary, name), "electrified_tables",
 		    json_integer((json_int_t)json_array_size(json_object_get(status, "electrified"))));
-		add(writes, "rejected", number(status, "rejected_writes"));
+		add(writes, "rejected", report_number(status, "rejected_writes"));
 	} else if (strncmp(name, "pg-publish", 10) == 0) {
 		json_t *row = postgres_of(summary, name);
 

@@ -4,12 +4,6 @@
 
 #include "report.h"
 
-static json_int_t
-number(const json_t *object, const char *name)
-{
-	return json_integer_value(json_object_get(object, name));
-}
-
 static const char *
 text(const json_t *object, const char *name)
 {
@@ -64,13 +58,13 @@ print_postgres(const json_t *row)
 		    text(row, "postgres"));
 	if (json_is_integer(json_object_get(row, "wal_held_bytes")))
 		printf(", slot %s (%s) holds %s of WAL, %s behind", text(row, "slot"),
-		    text(row, "wal_status"), size_text((double)number(row, "wal_held_bytes")),
-		    size_text((double)number(row, "wal_behind_bytes")));
+		    text(row, "wal_status"), size_text((double)report_number(row, "wal_held_bytes")),
+		    size_text((double)report_number(row, "wal_behind_bytes")));
 	printf("\n  schema %s, %lld electrified tables; %s, applied %lld, refused %lld since its start\n",
 	    json_is_string(json_object_get(row, "schema_version")) ? text(row, "schema_version") : "none",
-	    (long long)number(row, "electrified_tables"),
+	    (long long)report_number(row, "electrified_tables"),
 	    json_is_true(json_object_get(row, "writable")) ? "is written to" : "cannot be written to",
-	    (long long)number(row, "applied"), (long long)number(row, "rejected"));
+	    (long long)report_number(row, "applied"), (long long)report_number(row, "rejected"));
 }
 
 static void
@@ -80,10 +74,10 @@ print_log(const json_t *log)
 		printf("log: log-store does not answer\n");
 		return;
 	}
-	printf("log: transactions %lld to %lld, %s", (long long)number(log, "first"),
-	    (long long)number(log, "last"), size_text((double)number(log, "bytes")));
-	printf(" (file: %s of %s)", size_text((double)number(log, "file_bytes")),
-	    size_text((double)number(log, "file_limit_bytes")));
+	printf("log: transactions %lld to %lld, %s", (long long)report_number(log, "first"),
+	    (long long)report_number(log, "last"), size_text((double)report_number(log, "bytes")));
+	printf(" (file: %s of %s)", size_text((double)report_number(log, "file_bytes")),
+	    size_text((double)report_number(log, "file_limit_bytes")));
 	printf(", %.1f transactions/s, %s/s%s\n",
 	    json_number_value(json_object_get(log, "transactions_per_second")),
 	    size_text(json_number_value(json_object_get(log, "bytes_per_second"))),
@@ -100,10 +94,11 @@ print_clients(const json_t *summary)
 
 	printf(
 	    "clients: %lld connected, %lld stalled, %lld take initial rows, at most %lld transactions behind",
-	    (long long)number(clients, "connected"), (long long)number(clients, "stalled"),
-	    (long long)number(clients, "delivering"), (long long)number(clients, "longest_lag_transactions"));
-	if (number(clients, "silent_gateways") > 0)
-		printf("; %lld gateways do not answer", (long long)number(clients, "silent_gateways"));
+	    (long long)report_number(clients, "connected"), (long long)report_number(clients, "stalled"),
+	    (long long)report_number(clients, "delivering"),
+	    (long long)report_number(clients, "longest_lag_transactions"));
+	if (report_number(clients, "silent_gateways") > 0)
+		printf("; %lld gateways do not answer", (long long)report_number(clients, "silent_gateways"));
 	printf("\ntables, with the clients that have them:");
 	json_object_foreach(json_object_get(clients, "by_table"), table, count)
 	{
@@ -112,9 +107,9 @@ print_clients(const json_t *summary)
 	printf("%s\n", json_object_size(json_object_get(clients, "by_table")) == 0 ? " none" : "");
 	printf("writes: %lld wait for Postgres (%.1f s), %lld refused ones wait for a person (pg-publish "
 	       "--rejected)\n",
-	    (long long)number(writes, "pending"),
+	    (long long)report_number(writes, "pending"),
 	    json_number_value(json_object_get(writes, "oldest_pending_seconds")),
-	    (long long)number(writes, "rejected"));
+	    (long long)report_number(writes, "rejected"));
 }
 
 static void
@@ -124,8 +119,8 @@ print_tool(const json_t *tool)
 	const char *error = json_string_value(json_object_get(json_object_get(tool, "status"), "error"));
 
 	printf("%-14s %-9s %7lld %8lld  %9s %7.1f s", text(tool, "name"), text(tool, "state"),
-	    (long long)number(tool, "pid"), (long long)number(tool, "restarts"),
-	    size_text((double)number(tool, "resident_bytes")),
+	    (long long)report_number(tool, "pid"), (long long)report_number(tool, "restarts"),
+	    size_text((double)report_number(tool, "resident_bytes")),
 	    json_number_value(json_object_get(tool, "cpu_seconds")));
 	if (error != NULL)
 		printf("  %s (%s)", error, text(tool, "process"));
@@ -144,7 +139,7 @@ report_text(const json_t *root)
 
 	printf("leyden: %s, for %s, pid %lld, websocket %s, http %s\n",
 	    json_is_true(json_object_get(root, "ready")) ? "ready" : "NOT READY",
-	    time_text(number(root, "uptime_seconds")), (long long)number(root, "pid"),
+	    time_text(report_number(root, "uptime_seconds")), (long long)report_number(root, "pid"),
 	    text(root, "websocket"), text(root, "http"));
 	json_array_foreach(json_object_get(summary, "postgres"), i, row)
 	{

@@ -457,7 +457,8 @@ open_log(struct peer *peer, const Frame *f)
 	i->streams = true;
 	lead_went(instance);
 	if (!i->goes_on)
-		log_warning("log-cannot-continue", "instance=%u why=%s", instance, log_quote(why));
+		log_event(translog_life() == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "log-cannot-continue",
+		    "instance=%u why=%s", instance, log_quote(why));
 	i->wants_opening = store_failing();
 	if (own != OWN_SETTLED && instance == translog_leader())
 		return;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "exits.h"
@@ -39,6 +40,7 @@ ask_all(Frame__BodyCase body_case, const void *message, Frame__BodyCase wanted)
 		fprintf(stderr, "%s: not running, or not answering: %s\n", names[i], all[i].error);
 		code = EX_UNAVAILABLE;
 	}
+	free(names); /* the names themselves stay, in `all` */
 	if (n_gateways == 0)
 		fprintf(stderr, "ws-gateway: none runs (LEYDEN_RUN_DIR=%s)\n", service_run_dir());
 	return answered > 0 ? code : EX_UNAVAILABLE;

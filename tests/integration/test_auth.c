@@ -276,6 +276,9 @@ START_TEST(root_becomes_another)
 	sat_auth(c, token(OLD_KEY, "ann", ""));
 	sat_message_free(sat_await(c, SAT_AUTH_RESP));
 	sat_free(c);
+	/* They reach each other, and leyden. */
+	test_shell_await("yes",
+	    "curl -s http://127.0.0.1:%u/metrics | grep -q '^leyden_tool_ready' && echo yes", other.http);
 	kill(other.pid, SIGKILL);
 	for (unsigned i = 0; i < n; i++)
 		test_shell_await("gone", "test -e /proc/%d/exe || echo gone", (int)pids[i]);

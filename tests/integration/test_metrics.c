@@ -145,6 +145,17 @@ START_TEST(there_are_no_more_for_more_clients)
 }
 END_TEST
 
+START_TEST(each_is_on_the_manual_page)
+{
+	ck_assert_str_eq(
+	    test_shell(
+		"curl -s http://127.0.0.1:%u/metrics | sed -n 's/^# TYPE leyden_\\([a-z_]*\\) .*/\\1/p' |"
+		" while read -r name; do grep -qw -- \"$name\" man/http-api.8 || echo $name; done; echo",
+		service.http),
+	    "");
+}
+END_TEST
+
 START_TEST(the_dashboard_and_the_rules_ask_for_what_is_there)
 {
 	ck_assert_str_eq(
@@ -160,7 +171,7 @@ int
 main(int argc, char **argv)
 {
 	const TTest *const tests[] = { what_happens_is_counted, errors_are_counted_by_kind,
-		promtool_accepts_them, there_are_no_more_for_more_clients,
+		promtool_accepts_them, there_are_no_more_for_more_clients, each_is_on_the_manual_page,
 		the_dashboard_and_the_rules_ask_for_what_is_there };
 
 	return suite_run(

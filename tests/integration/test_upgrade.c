@@ -280,6 +280,27 @@ START_TEST(an_older_schema_is_brought_up_to_date)
 }
 END_TEST
 
+/* Its locks are in nobody's way, and nobody's in its. */
+START_TEST(a_start_waits_for_no_migration)
+{
+	PGconn *migration;
+
+	begin();
+	ck_assert_int_eq(test_leyden_stop(&service), 0);
+	migration = PQconnectdb(service.url);
+	PQclear(PQexec(migration,
+	    "BEGIN; SET client_min_messages = warning; SELECT electric.migration_version('2');"
+	    "CREATE TABLE more (id text PRIMARY KEY); CALL electric.electrify('more')"));
+	ck_assert_int_eq(PQtransactionStatus(migration), PQTRANS_INTRANS);
+	test_leyden_start(&service);
+	PQclear(PQexec(migration, "COMMIT"));
+	PQfinish(migration);
+	test_schema_await(&service);
+	test_sql_await(&service, "2", "SELECT count(*) FROM electric.electrified");
+	end();
+}
+END_TEST
+
 // ---- gateways
 
 /* What a client has got, by the numbers of the rows. */
@@ -390,7 +411,8 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { a_newer_file_is_refused, an_older_file_is_brought_up_to_date,
 		a_file_of_the_first_format_is_read, a_newer_schema_is_refused,
-		an_older_schema_is_brought_up_to_date, gateways_are_replaced_one_by_one };
+		an_older_schema_is_brought_up_to_date, a_start_waits_for_no_migration,
+		gateways_are_replaced_one_by_one };
 
 	return suite_run(
 	    &(struct suite_tests){ "upgrade", tests, sizeof tests / sizeof *tests, NULL, NULL }, argc, argv);

@@ -12,6 +12,17 @@ BEGIN
 END
 $$;
 
+-- For tables that an earlier version has made. What is there is not locked: a start waits for no transaction, and none
+-- for it.
+CREATE OR REPLACE PROCEDURE electric.add_column(tab text, name text, definition text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2 AND NOT attisdropped) THEN
+        EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', $1, $2, $3);
+    END IF;
+END
+$$;
+
 -- One row for each version of this schema that was installed; see the last file.
 CREATE TABLE IF NOT EXISTS electric.schema_version (
     version      integer     PRIMARY KEY,

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS electric.rejected_writes (
     message     text NOT NULL,
     operations  jsonb NOT NULL                       -- of each: kind, relation, values by attnum, claimed, observed
 );
-ALTER TABLE electric.rejected_writes ADD COLUMN IF NOT EXISTS written_ms bigint NOT NULL DEFAULT 0;  -- by the client's clock
+CALL electric.add_column('electric.rejected_writes', 'written_ms', 'bigint NOT NULL DEFAULT 0');  -- by the client's clock
 
 -- Applies a transaction that was refused, as its client wrote it then, and takes it off the list. What Postgres still
 -- has against it is raised. Clients see it as a write of Postgres with the client's tags.

@@ -5,7 +5,13 @@
 -- Definitions are compared, never the text of a command. What Postgres alone knows of a table carries "local": true in
 -- its definition, so that it may go again: a constraint or a NOT NULL that came after its columns.
 
-CREATE INDEX IF NOT EXISTS ddl_commands_table ON electric.ddl_commands ((definition ->> 'oid'), id);
+DO $$
+BEGIN
+    IF to_regclass('electric.ddl_commands_table') IS NULL THEN
+        CREATE INDEX ddl_commands_table ON electric.ddl_commands ((definition ->> 'oid'), id);
+    END IF;
+END
+$$;
 
 -- The table as it was captured last. NULL: never.
 CREATE OR REPLACE FUNCTION electric.captured_definition(tab oid) RETURNS jsonb

@@ -4,7 +4,7 @@
 --   "electric.tables" {"client": text, "version": text, "tables": [{"definition": ..., "carry": ...}]}
 --   "electric.told"   what follows in this transaction was told by another instance: nobody is to be told of it again
 
-ALTER TABLE electric.ddl_commands ADD COLUMN IF NOT EXISTS carry jsonb;   -- what makes the table in another Postgres
+CALL electric.add_column('electric.ddl_commands', 'carry', 'jsonb');   -- what makes the table in another Postgres
 
 -- Tables that differ from another instance's of the same name: no rows travel between them.
 CREATE TABLE IF NOT EXISTS electric.apart (
