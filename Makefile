@@ -241,17 +241,18 @@ SHAREDIR := $(PREFIX)/share/leyden
 
 MAN      := $(notdir $(wildcard man/*.[78]))
 UNITS    := $(notdir $(wildcard scripts/systemd/*.service scripts/systemd/*.socket scripts/systemd/*.target))
-DROP_INS := leyden-.service.d
+DROP_INS := leyden.service.d leyden-.service.d
 # What a supervisor runs names the tools' place.
 PLACED   := sed 's|/usr/bin/|$(BINDIR)/|'
 
 install: compile
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR)/$(DROP_INS) \
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 $(DROP_INS:%=$(DESTDIR)$(UNITDIR)/%) \
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(SHAREDIR)/config
 	install -m 755 $(BINS) $(DESTDIR)$(BINDIR)
 	@for page in $(MAN); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit; done
 	@for unit in $(UNITS); do $(PLACED) scripts/systemd/$$unit | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit || exit; done
-	install -m 644 scripts/systemd/$(DROP_INS)/*.conf $(DESTDIR)$(UNITDIR)/$(DROP_INS)
+	@for d in $(DROP_INS); do install -m 644 scripts/systemd/common.conf $(DESTDIR)$(UNITDIR)/$$d || exit; done
+	install -m 644 scripts/systemd/tool.conf $(DESTDIR)$(UNITDIR)/leyden-.service.d
 	install -m 644 scripts/systemd/leyden.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf
 	install -m 644 scripts/systemd/leyden.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
 	install -m 644 scripts/config/*.env $(DESTDIR)$(SHAREDIR)/config
@@ -263,7 +264,7 @@ install: compile
 uninstall:
 	rm -f $(TOOLS:%=$(DESTDIR)$(BINDIR)/%) $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $p))/$p) \
 		$(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PREFIX)/lib/sysusers.d/leyden.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/leyden.conf
-	rm -rf $(DESTDIR)$(UNITDIR)/$(DROP_INS) $(DESTDIR)$(SHAREDIR)
+	rm -rf $(DROP_INS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(SHAREDIR)
 
 # The Debian package, in $(BUILD)/deb.
 .PHONY: deb

@@ -51,7 +51,6 @@ build() {
 	done < <(sed -e '/^#/d' -e '/^$/d' -e ':join' -e '/\\$/{N;s/\\\n\t*/ /;b join' -e '}' scripts/Containerfile)
 }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 start() {
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "${env[@]}" DATABASE_URL="$url" AUTH_MODE=insecure LISTEN_ADDRESS=127.0.0.1 "WEBSOCKET_PORT=$websocket" \
 		"HTTP_API_PORT=$http" unshare --mount --pid --fork --kill-child sh -c '

@@ -22,7 +22,6 @@ find_init() { init=$(pgrep -P "$booted" -x systemd); }
 is_running() { in_root systemctl is-system-running; }
 property() { in_root systemctl show --value -p "$1" "$2"; }
 http_code() { curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.1:$http$1"; }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 user_of() { in_root stat -c %U "/proc/$(property MainPID "$1")"; }
 state_of() { echo "$(property ActiveState "$1") $(property Result "$1") $(property ExecMainStatus "$1")"; }
 told() { in_root journalctl --no-pager -q -u leyden | grep -F "$1"; }

@@ -33,6 +33,8 @@ as_nobody() {
 	if [ "$(id -u)" = 0 ]; then runuser -u nobody -- "$@"; else "$@"; fi
 }
 
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
 counted() {
 	rm -f "$said"
 	echo "$passed passed, $failed failed"
