@@ -131,7 +131,7 @@ sum_tool(json_t *summary, const json_t *tool)
 		sum_gateway(summary, status);
 	} else if (strcmp(name, "log-store") == 0) {
 		COPY(json_object_get(summary, "log"), status, "life", "first", "last", "bytes", "file_bytes",
-		    "file_limit_bytes", "transactions_per_second", "bytes_per_second", "writable");
+		    "file_limit_bytes", "transactions_per_second", "bytes_per_second", "writable", "leader");
 		json_object_set_new(writes, "pending", json_integer(report_number(status, "writes_pending")));
 		COPY(writes, status, "oldest_pending_seconds");
 	} else if (strncmp(name, "pg-ingest", 9) == 0) {

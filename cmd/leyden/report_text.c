@@ -74,7 +74,8 @@ print_log(const json_t *log)
 		printf("log: log-store does not answer\n");
 		return;
 	}
-	printf("log: transactions %lld to %lld, %s", (long long)report_number(log, "first"),
+	printf("log: of postgres_%lld, transactions %lld to %lld, %s",
+	    (long long)report_number(log, "leader"), (long long)report_number(log, "first"),
 	    (long long)report_number(log, "last"), size_text((double)report_number(log, "bytes")));
 	printf(" (file: %s of %s)", size_text((double)report_number(log, "file_bytes")),
 	    size_text((double)report_number(log, "file_limit_bytes")));
