@@ -1,39 +1,23 @@
 /* Snapshots of Postgres. */
-#include "reading.h"
+#include "reading_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
 #include "peer.h"
-#include "pg.h"
 #include "push.h"
 #include "xalloc.h"
 
 #define APPLICATION	   "leyden pg-snapshot"
-#define BLOCK_SIZE	   (32 * 1024) /* bytes, but for one longer row */
-#define IDLE		   30.0	       /* seconds until an unused connection is closed */
-#define LOCK_WAIT	   "'1s'"      /* for the tables' locks, before others have their turn */
+#define IDLE		   30.0	  /* seconds until an unused connection is closed */
+#define LOCK_WAIT	   "'1s'" /* for the tables' locks, before others have their turn */
 #define LOCK_NOT_AVAILABLE "55P03"
 
-/* A connection. */
-struct worker {
-	struct pg pg;
-	struct reading *reading; /* NULL: free, unless it is ending */
-	bool ending;		 /* its last transaction is */
-	unsigned tries;
-	ev_timer idle;
-};
-
-static const struct reading_hooks *hooks;
+const struct reading_hooks *reading_hooks;
 static struct worker *workers;
 static unsigned n_workers, instance;
-static uint64_t max_row;
 static struct reading *all, **end = &all;
-static struct arena scratch; /* of one row */
-
-static void fail(struct reading *r, const char *why);
-static void next_table(struct reading *r);
 
 // ---- the list
 
@@ -73,8 +57,8 @@ on_transaction_ended(struct pg *pg, PGresult *r)
 }
 
 /* The reading needs its connection no more. `end`: what ends its transaction; NULL: only closing does. */
-static void
-release(struct reading *r, const char *end_transaction)
+void
+reading_release(struct reading *r, const char *end_transaction)
 {
 	struct worker *w = r->worker;
 
@@ -94,7 +78,7 @@ release(struct reading *r, const char *end_transaction)
 static void
 requeue(struct reading *r)
 {
-	release(r, "ROLLBACK");
+	reading_release(r, "ROLLBACK");
 	unlist(r);
 	r->next = NULL;
 	*end = r;
@@ -112,11 +96,11 @@ on_locked(struct pg *pg, PGresult *result)
 		    log_quote("somebody holds a lock on one of its tables"));
 		requeue(r); /* others may not have to wait */
 	} else if (pg_failed(result, "lock-tables")) {
-		fail(r, pg_message(PQresultErrorMessage(result)));
+		reading_fail(r, pg_message(PQresultErrorMessage(result)));
 	} else {
 		r->state = READING_READY;
 		r->worker->tries = 0;
-		hooks->ready(r);
+		reading_hooks->ready(r);
 	}
 }
 
@@ -208,26 +192,26 @@ void
 reading_free(struct reading *r)
 {
 	/* Where nothing is asked of Postgres just now the connection is good for another. */
-	release(r, r->state == READING_BEGUN || r->state == READING_READY ? "ROLLBACK" : NULL);
+	reading_release(r, r->state == READING_BEGUN || r->state == READING_READY ? "ROLLBACK" : NULL);
 	clear(r);
 	reading_dispatch();
 }
 
-static void
-give_up(struct reading *r, const char *why, uint32_t too_long)
+void
+reading_give_up(struct reading *r, const char *why, uint32_t too_long)
 {
 	log_warning("snapshot-failed", "table=%s error=%s",
 	    r->table < r->take->n_tables ? log_quote(r->take->tables[r->table]->name) : "", log_quote(why));
-	release(r, NULL);
-	hooks->failed(r, why, too_long);
+	reading_release(r, NULL);
+	reading_hooks->failed(r, why, too_long);
 	clear(r);
 	reading_dispatch();
 }
 
-static void
-fail(struct reading *r, const char *why)
+void
+reading_fail(struct reading *r, const char *why)
 {
-	give_up(r, why, 0);
+	reading_give_up(r, why, 0);
 }
 
 static void
@@ -242,7 +226,7 @@ on_lost(struct pg *pg, const char *why)
 		w->reading->state = READING_QUEUED;
 		pg_open(pg);
 	} else {
-		fail(w->reading, why);
+		reading_fail(w->reading, why);
 	}
 }
 
@@ -326,12 +310,12 @@ on_pushed(void *data, uint64_t lsn, const char *error)
 	struct reading *r = data;
 
 	if (error != NULL) {
-		fail(r, error);
+		reading_fail(r, error);
 		return;
 	}
 	r->lsn = lsn;
 	r->state = READING_BEGUN;
-	hooks->begun(r);
+	reading_hooks->begun(r);
 }
 
 static void
@@ -340,9 +324,9 @@ on_begun(struct pg *pg, PGresult *result)
 	struct reading *r = ((struct worker *)pg->data)->reading;
 
 	if (pg_failed(result, "begin-snapshot"))
-		fail(r, pg_message(PQresultErrorMessage(result)));
+		reading_fail(r, pg_message(PQresultErrorMessage(result)));
 	else if (PQntuples(result) != 1 || !parse_extent(r, PQgetvalue(result, 0, 0)))
-		fail(r, "Postgres told no snapshot");
+		reading_fail(r, "Postgres told no snapshot");
 	else
 		push_ask(on_pushed, r); /* after the snapshot: what it sees is before that place */
 }
@@ -354,194 +338,16 @@ reading_begin(struct reading *r)
 	pg_ask(&r->worker->pg, "SELECT pg_current_snapshot()", on_begun);
 }
 
-// ---- rows
-
-static void
-flush_rows(struct reading *r, bool goes_on)
-{
-	struct block *b;
-
-	if (r->rows.len == 0)
-		return;
-	b = block_put(&r->rows);
-	b->relation = r->take->tables[r->table]->relation;
-	b->count = r->count;
-	b->known = r->known;
-	b->continues = r->continues;
-	b->goes_on = r->continues = goes_on;
-	b->left = r->takers;
-	r->count = 0;
-	r->held += b->mem != NULL ? b->len : 0;
-	if (r->first == NULL)
-		r->first = b;
-	else
-		r->last->next = b;
-	r->last = b;
-	hooks->grown(r, b);
-}
-
-static void
-on_copying(struct pg *pg, PGresult *result)
-{
-	if (pg_failed(result, "read-rows"))
-		fail(((struct worker *)pg->data)->reading, pg_message(PQresultErrorMessage(result)));
-}
-
-/* The table has been read to its end. */
-static void
-on_table_read(struct pg *pg, PGresult *result)
-{
-	struct reading *r = ((struct worker *)pg->data)->reading;
-
-	if (pg_failed(result, "read-rows")) {
-		fail(r, pg_message(PQresultErrorMessage(result)));
-		return;
-	}
-	flush_rows(r, false);
-	r->in_wide = !r->in_wide && r->wide.len > 0;
-	if (r->in_wide) {
-		pg_ask(pg, buf_cstr(&r->wide), on_copying);
-		return;
-	}
-	buf_clear(&r->wide);
-	r->table++;
-	next_table(r);
-}
-
-/* Takes a line of COPY; false: it cannot be read. *size: of its row. */
-static bool
-take_line(struct reading *r, char *line, size_t n, size_t *size)
-{
-	const Table *table = r->take->tables[r->table];
-	bool whole;
-
-	if (r->in_wide) {
-		if (!rows_add_piece(&r->rows, &r->row, table, line, n, &whole))
-			return false;
-		*size = r->row.size;
-		r->count += whole;
-		if (whole || r->rows.len >= BLOCK_SIZE)
-			flush_rows(r, !whole);
-		return true;
-	}
-	*size = n;
-	if (r->rows.len + n > BLOCK_SIZE)
-		flush_rows(r, false);
-	if (r->rows.len == 0)
-		buf_room(&r->rows, BLOCK_SIZE);
-	arena_reset(&scratch);
-	r->count++;
-	return rows_add(&r->rows, &scratch, table, line, n);
-}
-
-static void
-on_copied(struct pg *pg)
-{
-	struct reading *r = ((struct worker *)pg->data)->reading;
-
-	while (spool_room(r->held)) {
-		char *line = NULL;
-		size_t size;
-		bool taken;
-		int n = PQgetCopyData(pg->conn, &line, 1);
-
-		if (n == 0)
-			return;
-		if (n == -1) {
-			pg_copy_end(pg, on_table_read);
-			return;
-		}
-		if (n < 0) {
-			pg_fail(pg, PQerrorMessage(pg->conn));
-			return;
-		}
-		taken = take_line(r, line, (size_t)n, &size);
-		PQfreemem(line);
-		if (!taken) {
-			fail(r, "a row cannot be read");
-			return;
-		}
-		if (size > max_row) {
-			give_up(r, "a row is longer than PG_SNAPSHOT_MAX_ROW allows",
-			    r->take->tables[r->table]->relation);
-			return;
-		}
-	}
-	r->waiting = true;
-	pg_pause(pg);
-}
-
-static void
-on_looked_up(struct pg *pg, PGresult *result)
-{
-	struct reading *r = ((struct worker *)pg->data)->reading;
-	struct buf sql = { 0 };
-
-	if (pg_failed(result, "look-up-table"))
-		fail(r, pg_message(PQresultErrorMessage(result)));
-	else if (!rows_copy(&sql, &r->wide, r->take->tables[r->table], result, r->take, r->known))
-		fail(r, "the table is not electrified");
-	else
-		pg_ask(pg, buf_cstr(&sql), on_copying);
-	buf_clear(&sql);
-}
-
-/* Of a client that has written all tables are read twice: first without what it has had a part in. */
-static void
-next_table(struct reading *r)
-{
-	struct buf sql = { 0 };
-
-	if (r->table == r->take->n_tables && !r->known && r->take->client_id[0] != '\0') {
-		r->known = true;
-		r->table = 0;
-	}
-	if (r->table == r->take->n_tables) {
-		r->state = READING_WHOLE;
-		release(r, "COMMIT");
-		hooks->whole(r);
-		return;
-	}
-	rows_lookup(&sql, r->take->tables[r->table]);
-	pg_ask(&r->worker->pg, buf_cstr(&sql), on_looked_up);
-	buf_clear(&sql);
-}
-
-void
-reading_go(struct reading *r)
-{
-	if (r->state != READING_BEGUN)
-		return;
-	r->state = READING_ROWS;
-	next_table(r);
-}
-
-void
-reading_drop_block(struct reading *r)
-{
-	struct block *b = r->first;
-
-	r->first = b->next;
-	r->held -= b->mem != NULL ? b->len : 0;
-	block_free(b);
-	for (struct reading *w = all; w != NULL; w = w->next) {
-		if (w->waiting && spool_room(w->held)) {
-			w->waiting = false;
-			pg_resume(&w->worker->pg);
-		}
-	}
-}
-
 // ---- all of it
 
 void
 reading_open(const char *url, unsigned connections, uint64_t longest, unsigned number,
     const struct reading_hooks *owner)
 {
-	static const struct pg_hooks pg_hooks = { on_opened, on_lost, on_copied };
+	static const struct pg_hooks pg_hooks = { on_opened, on_lost, reading_copied };
 
-	hooks = owner;
-	max_row = longest;
+	reading_hooks = owner;
+	reading_max_row = longest;
 	instance = number;
 	rows_open(number);
 	n_workers = connections;

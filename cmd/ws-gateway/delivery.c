@@ -6,14 +6,13 @@
  * next transaction is not); the stream goes on to that place, and there the rows are sent. So what the client
  * has after them is exactly what the log holds up to there, and the stream goes on with what follows.
  */
-#include "delivery.h"
+#include "delivery_state.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway.h"
-#include "initial.h"
 #include "log.h"
 #include "replicate.h"
 #include "schema.h"
@@ -21,87 +20,8 @@
 #include "xalloc.h"
 
 #define GAP                                                                                                  \
-	0.05 /* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
-#define TRIES	    8	 /* snapshots that may fail for one delivery before the client is told */
-#define PREFIXES    4	 /* snapshots tried for one that is a prefix of the log */
-#define PAUSE	    0.25 /* seconds before the first retry after a failure; each next waits longer */
-#define SOON	    0.01 /* the same where the snapshot came too early; doubles */
-#define LATEST	    1.0
-#define BEHIND_LOUD 8 /* such snapshots before the log tells of them */
-
-enum delivery_state {
-	DELIVERY_OWED,	  /* known rows alone: log-store is told that the client lacks them */
-	DELIVERY_ASKED,	  /* pg-snapshot has it in its queue */
-	DELIVERY_READY,	  /* pg-snapshot waits for us; the stream is to stand at the next boundary */
-	DELIVERY_MEETING, /* the stream stands; the snapshot is taken and its place in the log looked up */
-	DELIVERY_MET,	  /* the stream runs to that place */
-	DELIVERY_SENDING, /* the stream stands; rows are sent */
-	DELIVERY_SAVING,  /* all rows are sent; log-store is told before the client is */
-	DELIVERY_KNOWN	  /* the client has been told; rows that it has had a part in follow */
-};
-
-struct delivery {
-	struct delivery *bucket_next;
-	struct client *client;
-	struct subscription *subscription;
-	enum delivery_state state;
-	struct peer *peer; /* the pg-snapshot that is asked */
-	uint32_t snapshot;
-	unsigned failures, behind, prefixes; /* snapshots that were of no use */
-	struct arena memory;		     /* of the extent */
-	SnapshotExtent *extent;
-	bool exact;			     /* it is a prefix of the log */
-	bool only_known;		     /* the others the client has */
-	uint64_t position;		     /* DELIVERY_MET: where the rows belong */
-	const struct table_version **tables; /* to be sent, in order */
-	size_t *request_of;		     /* which request each table belongs to */
-	size_t n_tables;
-	struct initial initial;
-	uint64_t granted;     /* bytes that pg-snapshot may still send */
-	bool whole;	      /* it knows that nothing waits for the socket */
-	bool ended;	      /* it has sent all */
-	bool in_message;      /* and, of a row in several frames, not the last */
-	struct chunk **known; /* DELIVERY_SAVING: rows that have come already and are to follow */
-	size_t n_known;
-	ev_timer gap;
-	bool gap_over;
-	ev_timer retry;
-};
-
-#define BUCKETS 1024
-static struct delivery *by_snapshot[BUCKETS];
-
-static struct delivery *
-delivery_find(uint32_t snapshot)
-{
-	struct delivery *d = by_snapshot[snapshot % BUCKETS];
-
-	while (d != NULL && d->snapshot != snapshot)
-		d = d->bucket_next;
-	return d;
-}
-
-static void
-delivery_unlist(struct delivery *d)
-{
-	struct delivery **at = &by_snapshot[d->snapshot % BUCKETS];
-
-	while (*at != NULL && *at != d)
-		at = &(*at)->bucket_next;
-	if (*at == d)
-		*at = d->bucket_next;
-}
-
-static void
-cancel_snapshot(struct delivery *d)
-{
-	CancelSnapshot cancel = CANCEL_SNAPSHOT__INIT;
-
-	if (d->n_tables == 0)
-		return;
-	cancel.id = d->snapshot;
-	peer_send(d->peer, FRAME__BODY_CANCEL_SNAPSHOT, &cancel);
-}
+	0.05	/* seconds between SatSubsResp and the rows: clients cannot take both in one turn of theirs */
+#define TRIES 8 /* snapshots that may fail for one delivery before the client is told */
 
 /* Ends the client's delivery, whatever its state; the stream may go on. */
 static void
@@ -109,7 +29,7 @@ delivery_end(struct client *c)
 {
 	struct delivery *d = c->delivery;
 
-	delivery_unlist(d);
+	delivery_forget_snapshot(d);
 	ev_timer_stop(loop(), &d->gap);
 	ev_timer_stop(loop(), &d->retry);
 	for (size_t i = 0; i < d->n_known; i++)
@@ -128,7 +48,7 @@ delivery_stop(struct client *c, const struct subscription *s)
 {
 	if (c->delivery == NULL || c->delivery->subscription != s)
 		return;
-	cancel_snapshot(c->delivery);
+	delivery_cancel_snapshot(c->delivery);
 	delivery_end(c);
 }
 
@@ -177,83 +97,7 @@ delivery_fail(struct delivery *d, const char *why, uint32_t too_long)
 	replicate_pump(c);
 }
 
-// ---- asking for a snapshot
-
-static bool
-is_active(const struct client *c, uint32_t relation)
-{
-	return c->audience != NULL && audience_has(c->audience, relation);
-}
-
-/* The tables whose rows the client lacks: those that no active subscription of its has brought already. */
-static void
-choose_tables(struct delivery *d)
-{
-	const Subscription *saved = d->subscription->saved;
-
-	d->n_tables = 0;
-	for (size_t i = 0; i < saved->n_requests; i++) {
-		for (size_t k = 0; k < saved->requests[i]->n_relations; k++) {
-			uint32_t relation = saved->requests[i]->relations[k];
-			const struct table_version *t = schema_table(relation);
-			bool listed = false;
-
-			for (size_t m = 0; m < d->n_tables; m++)
-				listed |= d->tables[m]->def->relation == relation;
-			if (t == NULL || listed || (!d->only_known && is_active(d->client, relation)))
-				continue;
-			d->tables = xrealloc(d->tables, (d->n_tables + 1) * sizeof *d->tables);
-			d->request_of = xrealloc(d->request_of, (d->n_tables + 1) * sizeof *d->request_of);
-			d->tables[d->n_tables] = t;
-			d->request_of[d->n_tables++] = i;
-		}
-	}
-}
-
-static void
-take_snapshot(struct delivery *d)
-{
-	TakeSnapshot take = TAKE_SNAPSHOT__INIT;
-
-	delivery_unlist(d);
-	choose_tables(d);
-	d->snapshot = ask_id();
-	d->bucket_next = by_snapshot[d->snapshot % BUCKETS];
-	by_snapshot[d->snapshot % BUCKETS] = d;
-	d->exact = true;
-	if (d->n_tables == 0) {
-		d->state = DELIVERY_MET;
-		d->position = 0; /* anywhere */
-		return;
-	}
-	d->state = DELIVERY_ASKED;
-	d->peer = upstream_snapshot();
-	take.id = d->snapshot;
-	take.user_id = d->client->user_id;
-	if (d->client->own_lsn.len > 0 || d->client->sent_lsn.len > 0)
-		take.client_id = d->client->id;
-	take.only_known = d->only_known;
-	take.n_tables = d->n_tables;
-	take.tables = xmalloc(d->n_tables * sizeof *take.tables);
-	for (size_t i = 0; i < d->n_tables; i++)
-		take.tables[i] = (Table *)(uintptr_t)d->tables[i]->def;
-	peer_send(d->peer, FRAME__BODY_TAKE_SNAPSHOT, &take);
-	free(take.tables);
-}
-
-/* Takes another one, after `pause` seconds; the stream goes on. */
-static void
-take_another(struct delivery *d, const char *why, double pause)
-{
-	log_debug("snapshot-again", "%s why=%s", client_name(d->client), log_quote(why));
-	cancel_snapshot(d);
-	delivery_unlist(d);
-	d->state = DELIVERY_ASKED;
-	d->client->held = false;
-	ev_timer_set(&d->retry, pause, 0.);
-	ev_timer_start(loop(), &d->retry);
-	replicate_pump(d->client);
-}
+// ---- beginning
 
 static void
 on_retry(struct ev_loop *l, ev_timer *w, int events)
@@ -262,7 +106,7 @@ on_retry(struct ev_loop *l, ev_timer *w, int events)
 
 	(void)l;
 	(void)events;
-	take_snapshot(d);
+	delivery_ask(d);
 	replicate_pump(d->client);
 }
 
@@ -289,7 +133,7 @@ on_owed(void *data, const Frame *f)
 	if (c->delivery == NULL || c->delivery->state != DELIVERY_OWED)
 		return;
 	c->held = false;
-	take_snapshot(c->delivery);
+	delivery_ask(c->delivery);
 	replicate_pump(c);
 }
 
@@ -318,94 +162,8 @@ delivery_next(struct client *c)
 		s->saved->known_at = UINT64_MAX;
 		subscription_save(c, s, on_owed);
 	} else {
-		take_snapshot(d);
+		delivery_ask(d);
 	}
-}
-
-// ---- meeting the stream
-
-/* More bytes, or none for now: the rows are wanted. */
-static void
-grant(struct delivery *d, uint64_t bytes)
-{
-	SendRows send = SEND_ROWS__INIT;
-
-	send.id = d->snapshot;
-	send.bytes = (uint32_t)bytes;
-	send.whole = d->whole;
-	d->granted += bytes;
-	peer_send(d->peer, FRAME__BODY_SEND_ROWS, &send);
-}
-
-/* It does not hold all that the client was sent: Postgres may show a commit later than the log does, for as
- * long as it waits for a standby. */
-static void
-wait_for_visibility(struct delivery *d)
-{
-	double pause = SOON * (double)(1u << (d->behind < 10 ? d->behind : 10));
-
-	if (++d->behind == BEHIND_LOUD)
-		log_warning("snapshot-waits", "%s note=%s", client_name(d->client),
-		    log_quote(
-			"Postgres does not show yet what is in its WAL; is a synchronous standby away?"));
-	take_another(d, "a transaction that was sent already is not visible in the snapshot",
-	    d->behind == 1   ? 0.
-	    : pause < LATEST ? pause
-			     : LATEST);
-}
-
-static void
-on_met(void *data, const Frame *f)
-{
-	struct client *c = data;
-	struct delivery *d = c->delivery;
-	const SnapshotMet *met = f->snapshot_met;
-
-	/* The answer may be about a snapshot that was given up since. */
-	if (d == NULL || d->state != DELIVERY_MEETING || met->id != d->snapshot)
-		return;
-	if (met->astray) {
-		take_another(d, "another Postgres leads", PAUSE);
-		return;
-	}
-	if (met->position < c->cursor.position) {
-		wait_for_visibility(d);
-		return;
-	}
-	/* Where the client has other tables, one that is no prefix of the log would show half a transaction
-	 * for a moment: try for one that is. */
-	if (!met->exact && c->audience->n > 0 && ++d->prefixes < PREFIXES) {
-		take_another(d, "the snapshot is no prefix of the log", 0.);
-		return;
-	}
-	d->exact = met->exact;
-	d->position = met->position;
-	d->state = DELIVERY_MET;
-	d->whole = false;
-	grant(d, 0);
-	c->held = false;
-	replicate_pump(c);
-}
-
-static void
-on_begun(struct delivery *d, const SnapshotBegun *begun)
-{
-	MeetSnapshot meet = MEET_SNAPSHOT__INIT;
-	uint8_t *packed;
-	size_t n;
-
-	if (d->state != DELIVERY_MEETING || begun->extent == NULL)
-		return;
-	n = snapshot_extent__get_packed_size(begun->extent);
-	arena_reset(&d->memory);
-	packed = arena_alloc(&d->memory, n);
-	snapshot_extent__pack(begun->extent, packed);
-	d->extent = snapshot_extent__unpack(arena_pb(&d->memory), n, packed);
-	meet.id = d->snapshot;
-	meet.extent = begun->extent;
-	meet.lsn = begun->lsn;
-	ask(upstream_log(), &d->client->asks, meet.id, FRAME__BODY_MEET_SNAPSHOT, &meet.base, on_met,
-	    d->client);
 }
 
 // ---- rows
@@ -480,7 +238,7 @@ begin_sending(struct delivery *d)
 	struct client *c = d->client;
 
 	if (tables_have_changed(d)) {
-		take_another(d, "a table was altered meanwhile", 0.);
+		delivery_ask_again(d, "a table was altered meanwhile", 0.);
 		return;
 	}
 	for (size_t i = 0; i < d->n_tables; i++)
@@ -536,7 +294,7 @@ delivery_grant(struct client *c)
 	    (waiting + d->granted > room / 2 && (!idle || d->whole)))
 		return;
 	d->whole = idle;
-	grant(d, room - (waiting + d->granted < room ? waiting + d->granted : room));
+	delivery_grant_bytes(d, room - (waiting + d->granted < room ? waiting + d->granted : room));
 }
 
 /* Rows have come, which others may share. */
@@ -583,7 +341,7 @@ on_failed(struct delivery *d, const SnapshotFailed *f)
 	if (d->state >= DELIVERY_SENDING || f->too_long != 0 || ++d->failures >= TRIES)
 		delivery_fail(d, f->message, f->too_long);
 	else
-		take_another(d, f->message, PAUSE * d->failures);
+		delivery_ask_again(d, f->message, DELIVERY_PAUSE * d->failures);
 }
 
 static void
@@ -594,7 +352,7 @@ share_rows(const RowsRead *rows)
 	struct delivery *d;
 
 	for (size_t i = 0; i < rows->n_ids; i++)
-		if ((d = delivery_find(rows->ids[i])) != NULL)
+		if ((d = delivery_of_snapshot(rows->ids[i])) != NULL)
 			on_rows(d, rows, chunk);
 	chunk_unref(chunk);
 }
@@ -606,24 +364,24 @@ delivery_snapshot_frame(const Frame *f)
 
 	switch (f->body_case) {
 	case FRAME__BODY_SNAPSHOT_READY:
-		if ((d = delivery_find(f->snapshot_ready->id)) != NULL && d->state == DELIVERY_ASKED) {
+		if ((d = delivery_of_snapshot(f->snapshot_ready->id)) != NULL && d->state == DELIVERY_ASKED) {
 			d->state = DELIVERY_READY;
 			replicate_pump(d->client);
 		}
 		break;
 	case FRAME__BODY_SNAPSHOT_BEGUN:
-		if ((d = delivery_find(f->snapshot_begun->id)) != NULL)
-			on_begun(d, f->snapshot_begun);
+		if ((d = delivery_of_snapshot(f->snapshot_begun->id)) != NULL)
+			delivery_begun(d, f->snapshot_begun);
 		break;
 	case FRAME__BODY_ROWS_READ:
 		share_rows(f->rows_read);
 		break;
 	case FRAME__BODY_SNAPSHOT_ENDED:
-		if ((d = delivery_find(f->snapshot_ended->id)) != NULL)
+		if ((d = delivery_of_snapshot(f->snapshot_ended->id)) != NULL)
 			on_ended(d);
 		break;
 	case FRAME__BODY_SNAPSHOT_FAILED:
-		if ((d = delivery_find(f->snapshot_failed->id)) != NULL)
+		if ((d = delivery_of_snapshot(f->snapshot_failed->id)) != NULL)
 			on_failed(d, f->snapshot_failed);
 		break;
 	default:
@@ -636,7 +394,7 @@ take_anew(struct delivery *d)
 {
 	d->client->held = false;
 	ev_timer_stop(loop(), &d->retry);
-	take_snapshot(d);
+	delivery_ask(d);
 	replicate_pump(d->client);
 }
 
@@ -660,6 +418,6 @@ delivery_leader_moved(struct client *c)
 
 	if (d == NULL || d->state >= DELIVERY_MET)
 		return;
-	cancel_snapshot(d);
+	delivery_cancel_snapshot(d);
 	take_anew(d);
 }
