@@ -189,7 +189,7 @@ one_tag(struct arena *a, const struct sat_value *ms, const struct sat_value *sou
 static bool
 read_tags(struct arena *a, const struct sat_value *fields, struct sat_value **wire, size_t *n_tags)
 {
-	struct pgtext_tag *tags;
+	struct pgtext_tag *tags = NULL;
 
 	*n_tags = 0;
 	if (fields[2].text != NULL &&
@@ -275,7 +275,7 @@ rows_add_piece(struct buf *body, struct wide_row *w, const Table *table, char *l
 	if (!pgtext_copy_line(line, n, fields, TAG_FIELDS + 3) || column->text == NULL)
 		return false;
 	k = strtoull((const char *)column->text, NULL, 10) - 1;
-	if (fields[0].text != NULL && !begin_wide(body, w, table, fields))
+	if (fields[0].text != NULL ? !begin_wide(body, w, table, fields) : w->values == NULL)
 		return false;
 	if (k == w->next && w->left == 0 && w->next < table->n_columns) {
 		w->left = w->values[k].len;

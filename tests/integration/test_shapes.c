@@ -400,6 +400,32 @@ START_TEST(another_users_rows_are_not_for_writing)
 }
 END_TEST
 
+/* A client of 0.5 takes a ping for the answer to its request. Another, which asks for nothing, is pinged
+ * meanwhile. */
+START_TEST(no_ping_comes_before_an_answer)
+{
+	static const char *const plain[] = { "plain" };
+	struct sat_client *who = client_of("ann"), *idle = client_of("ann");
+	struct sat_message *m;
+	unsigned code = SAT_CODES;
+	char id[40];
+	pid_t store = test_tool_kill(&service, "log-store", SIGSTOP);
+
+	snprintf(id, sizeof id, UUID, 1);
+	sat_ask_subscription(who, id, plain, 1); /* it cannot be stored now */
+	sat_message_free(sat_await(idle, SAT_PING_REQ));
+	kill(store, SIGCONT);
+	while (code != SAT_SUBS_RESP && (m = sat_next(who)) != NULL) {
+		code = m->code;
+		ck_assert_uint_ne(code, SAT_PING_REQ);
+		sat_message_free(m);
+	}
+	ck_assert_uint_eq(code, SAT_SUBS_RESP);
+	sat_free(who);
+	sat_free(idle);
+}
+END_TEST
+
 // ---- faults
 
 START_TEST(postgres_comes_back_before_the_rows)
@@ -460,8 +486,8 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { what_is_wrong_is_said, a_table_in_two_subscriptions_comes_once,
 		what_a_client_wrote_is_no_news_to_it, a_row_reaches_its_owner,
-		another_users_rows_are_not_for_writing, postgres_comes_back_before_the_rows,
-		a_client_that_does_not_read_is_let_go };
+		another_users_rows_are_not_for_writing, no_ping_comes_before_an_answer,
+		postgres_comes_back_before_the_rows, a_client_that_does_not_read_is_let_go };
 
 	return suite_run(
 	    &(struct suite_tests){ "shapes", tests, sizeof tests / sizeof *tests, set_up, tear_down }, argc,
