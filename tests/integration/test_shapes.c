@@ -413,7 +413,7 @@ START_TEST(no_ping_comes_before_an_answer)
 
 	snprintf(id, sizeof id, UUID, 1);
 	sat_ask_subscription(who, id, plain, 1); /* it cannot be stored now */
-	for (unsigned i = 0; i < 2; i++) /* the first may come before the request is old enough */
+	for (unsigned i = 0; i < 2; i++)	 /* the first may come before the request is old enough */
 		sat_message_free(sat_await(idle, SAT_PING_REQ));
 	kill(store, SIGCONT);
 	while (code != SAT_SUBS_RESP && (m = sat_next(who)) != NULL) {
