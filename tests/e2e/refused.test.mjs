@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { converge, createTables, electrifyTables, id, syncedClient } from './support/app.mjs'
+import { until } from './support/wait.mjs'
 import { scenario } from './support/world.mjs'
 
 for (const version of ['0.5.0', '0.5.3'])
@@ -47,9 +48,14 @@ for (const version of ['0.5.0', '0.5.3'])
 		await database.exec(`INSERT INTO tasks VALUES ('${id(15)}', '${id(2)}', 'child', 5)`)
 		await ann.exec(['DELETE FROM projects WHERE id = ?', id(2)])
 		await ann.online()
+		// It is refused before Bob writes: a write to the parent would keep it alive, and there would be nothing to refuse.
+		await until('the refusal', async () => (await database.rows(
+			"SELECT FROM electric.rejected_writes WHERE sqlstate = '23503'")).length > 0)
 		await refused('23503')
 		// Written later on the same row, and accepted: that stays.
 		await ann.exec(['UPDATE tasks SET title = ? WHERE id = ?', 'again far too long for the rule of Postgres', id(12)])
+		// What the client has not looked at yet becomes one transaction with what follows.
+		await ann.waitFor('SELECT count(*) AS unseen FROM _electric_oplog WHERE timestamp IS NULL', [{ unseen: 0 }])
 		await ann.exec(['UPDATE tasks SET title = ? WHERE id = ?', 'short enough', id(12)])
 		await converge(world, both)
 		assert.deepEqual(await database.rows(`SELECT title FROM tasks WHERE id = '${id(12)}'`), [{ title: 'short enough' }])
