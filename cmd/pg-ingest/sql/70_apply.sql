@@ -116,7 +116,7 @@ DECLARE
     inserted    boolean;
     noted       boolean;
 BEGIN
-    FOR attempt IN 1..3 LOOP
+    FOR attempt IN 1..20 LOOP
         -- Whoever holds the row may write its shadow, so the row is locked, and the shadow only read.
         %20$s;
         op.present := FOUND;

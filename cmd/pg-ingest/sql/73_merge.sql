@@ -120,7 +120,7 @@ DECLARE
     noted       boolean;
     latest      bigint := (SELECT max((t).ms) FROM unnest($5 || $7) AS t);
 BEGIN
-    FOR attempt IN 1..3 LOOP
+    FOR attempt IN 1..20 LOOP
         SELECT m.xmin, %18$s
           INTO op.version, op.same
           FROM %1$s AS m
