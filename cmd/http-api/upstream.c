@@ -12,6 +12,7 @@
 #include "xalloc.h"
 
 #define ASK_EVERY 1.0 /* seconds */
+#define ASK_SOON  0.1 /* while a Postgres does not stream: whoever waits for that is told soon */
 
 /* What the pg-ingest of a Postgres says of itself. */
 struct database {
@@ -78,11 +79,14 @@ log_up(struct peer *p)
 static void
 on_ask(struct ev_loop *l, ev_timer *w, int events)
 {
-	(void)l;
-	(void)w;
 	(void)events;
-	for (unsigned i = 0; i < n_databases; i++)
+	w->repeat = ASK_EVERY;
+	for (unsigned i = 0; i < n_databases; i++) {
 		ask_status(databases[i].ingest);
+		if (!databases[i].streaming)
+			w->repeat = ASK_SOON;
+	}
+	ev_timer_again(l, w);
 }
 
 void
