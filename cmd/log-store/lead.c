@@ -11,6 +11,8 @@
 
 static struct {
 	bool streams;
+	uint64_t wal_lsn; /* the end of its WAL when it came: what it holds up to there may be of its former
+			     lead */
 	uint64_t followed;
 } instances[DATABASES_MAX + 1];
 
@@ -50,8 +52,8 @@ look(void)
 	if (!overdue || moving || translog_life() == 0 || instances[translog_leader()].streams)
 		return;
 	for (unsigned n = 1; n <= DATABASES_MAX; n++) {
-		if (!instances[n].streams || instances[n].followed != translog_visible() ||
-		    writes_wishes_all(n))
+		if (!instances[n].streams || translog_passed_lsn(n) < instances[n].wal_lsn ||
+		    instances[n].followed != translog_visible() || writes_wishes_all(n))
 			continue;
 		overdue = false;
 		moving = true;
@@ -95,9 +97,10 @@ lead_open(uint64_t patience_seconds, void (*fn)(void))
 }
 
 void
-lead_came(unsigned instance)
+lead_came(unsigned instance, uint64_t wal_lsn)
 {
 	instances[instance].streams = true;
+	instances[instance].wal_lsn = wal_lsn;
 	if (instance == translog_leader())
 		watch_leader();
 	else
@@ -118,6 +121,12 @@ void
 lead_followed(unsigned instance, uint64_t position)
 {
 	instances[instance].followed = position;
+	look();
+}
+
+void
+lead_read_on(void)
+{
 	look();
 }
 

@@ -15,11 +15,13 @@ void lead_open(uint64_t seconds, void (*moved)(void));
 /* Another is about to, until lead_settled(). */
 bool lead_is_moving(void);
 void lead_settled(void);
-/* The instance's changes stream in, or do no longer. */
-void lead_came(unsigned instance);
+/* The instance's changes stream in (wal_lsn: its WAL ended there), or do no longer. */
+void lead_came(unsigned instance, uint64_t wal_lsn);
 void lead_went(unsigned instance);
 /* The instance has taken all that the log tells, up to this position. */
 void lead_followed(unsigned instance, uint64_t position);
+/* More of an instance's WAL has been read. */
+void lead_read_on(void);
 /* Nobody knows how far it is. */
 void lead_lost_sight(unsigned instance);
 

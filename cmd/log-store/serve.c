@@ -52,6 +52,7 @@ static struct instance {
 	struct peer *ingest;	     /* the pg-ingest that may append */
 	bool wants_opening, goes_on; /* it waits until the file can be written; what it is told then */
 	bool streams;		     /* its Postgres is there */
+	uint64_t wal_lsn;	     /* where its WAL ended then */
 	struct peer *publish;
 } instances[DATABASES_MAX + 1];
 
@@ -277,6 +278,7 @@ after_commit(void *data, bool ok)
 	} else if (w->peer != NULL && w->answer == FRAME__BODY_LOG_APPENDED) {
 		LogAppended done = LOG_APPENDED__INIT;
 
+		lead_read_on();
 		done.commit_lsn = translog_passed_lsn(instance_of(w->peer));
 		if (ok)
 			peer_send(w->peer, w->answer, &done);
@@ -403,7 +405,7 @@ opened(void *data, bool ok)
 	}
 	tell_opened(instance, !i->goes_on);
 	if (i->goes_on && i->streams)
-		lead_came(instance);
+		lead_came(instance, i->wal_lsn);
 }
 
 static void
@@ -455,6 +457,7 @@ open_log(struct peer *peer, const Frame *f)
 	i->goes_on = translog_continues(f->open_log, &why);
 	i->ingest = peer;
 	i->streams = true;
+	i->wal_lsn = f->open_log->wal_lsn;
 	lead_went(instance);
 	if (!i->goes_on)
 		log_event(translog_life() == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "log-cannot-continue",
