@@ -1,6 +1,6 @@
 /*
- * The tools that http-api asks. Their statuses are asked for each second and as soon as they connect; who is
- * not connected counts as down at once.
+ * The tools that http-api asks. Their statuses are asked for each second, oftener while a Postgres does not
+ * stream, and as soon as they connect; who is not connected counts as down at once.
  */
 #include "upstream.h"
 

@@ -105,7 +105,7 @@ figures_metrics(struct metrics *m)
 	    (double)writes_accepted());
 	metrics_counter(m, "leyden_duplicate_writes_total", "Client transactions that were stored before.",
 	    (double)writes_duplicates());
-	metrics_gauge(m, "leyden_pending_writes", "Client transactions that Postgres has not committed.",
+	metrics_gauge(m, "leyden_pending_writes", "Client transactions that are still to be done.",
 	    (double)writes_pending());
 	metrics_gauge(m, "leyden_oldest_pending_write_seconds", "How long the oldest of these has waited.",
 	    pending_seconds());
