@@ -11,8 +11,9 @@
 
 static struct {
 	bool streams;
-	uint64_t wal_lsn; /* the end of its WAL when it came: what it holds up to there may be of its former
-			     lead */
+	/* The end of its WAL when it came, and when it began to follow: what it holds up to there may be of
+	 * its former lead. */
+	uint64_t wal_lsn, wal_end;
 	uint64_t followed;
 } instances[DATABASES_MAX + 1];
 
@@ -53,6 +54,7 @@ look(void)
 		return;
 	for (unsigned n = 1; n <= DATABASES_MAX; n++) {
 		if (!instances[n].streams || translog_passed_lsn(n) < instances[n].wal_lsn ||
+		    translog_passed_lsn(n) < instances[n].wal_end ||
 		    instances[n].followed != translog_visible() || writes_wishes_all(n))
 			continue;
 		overdue = false;
@@ -118,8 +120,9 @@ lead_went(unsigned instance)
 }
 
 void
-lead_followed(unsigned instance, uint64_t position)
+lead_followed(unsigned instance, uint64_t position, uint64_t wal_end)
 {
+	instances[instance].wal_end = wal_end;
 	instances[instance].followed = position;
 	look();
 }

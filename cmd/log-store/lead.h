@@ -18,8 +18,9 @@ void lead_settled(void);
 /* The instance's changes stream in (wal_lsn: its WAL ended there), or do no longer. */
 void lead_came(unsigned instance, uint64_t wal_lsn);
 void lead_went(unsigned instance);
-/* The instance has taken all that the log tells, up to this position. */
-void lead_followed(unsigned instance, uint64_t position);
+/* The instance has taken all that the log tells, up to this position; what it did for clients when it led is
+ * in its WAL before wal_end. */
+void lead_followed(unsigned instance, uint64_t position, uint64_t wal_end);
 /* More of an instance's WAL has been read. */
 void lead_read_on(void);
 /* Nobody knows how far it is. */

@@ -587,7 +587,7 @@ writes_were_applied(struct peer *peer, const Frame *f)
 	if (f->writes_applied->log_life == 0 && instance == translog_leader())
 		writes_set_applied(f->writes_applied->position);
 	else if (f->writes_applied->log_life == translog_life() && instance != translog_leader())
-		lead_followed(instance, f->writes_applied->position);
+		lead_followed(instance, f->writes_applied->position, f->writes_applied->wal_end);
 }
 
 const struct handler serve_handlers[] = {

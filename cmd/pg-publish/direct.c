@@ -53,7 +53,9 @@ static bool said_unreachable;
 
 static bool opened;	 /* the log's life and Postgres' progress in it are known */
 static bool is_new;	 /* Postgres has no progress there */
+static int64_t session;	 /* the number of this one in Postgres */
 static uint64_t applied; /* Postgres has committed up to here */
+static uint64_t wal_end; /* of Postgres' WAL when this session began */
 
 /* What is to be applied: a page of the log, and how much of it. */
 static const struct write *page;
@@ -233,8 +235,8 @@ ask_progress(void)
 	is_new = true;
 	unfinished = brought = looking = refused = false;
 	page_n = page_at = group_n = 0;
-	send_off(PQsendQueryParams(conn, "SELECT position FROM electric.publish_progress WHERE id = $1", 1,
-		     NULL, params, NULL, NULL, 0) == 1 &&
+	send_off(PQsendQueryParams(conn, "SELECT * FROM electric.begin_publishing($1)", 1, NULL, params, NULL,
+		     NULL, 0) == 1 &&
 		 (!several || PQsendQueryParams(conn,
 				  "SELECT set_config('session_replication_role', $1, false)"
 				  " WHERE current_setting('session_replication_role') <> $1",
@@ -243,32 +245,22 @@ ask_progress(void)
 		 PQpipelineSync(conn) == 1);
 }
 
-/* Postgres knows where in the leader's log it begins once it has told of its own. */
-static void
-introduce(void)
-{
-	char position[24];
-	const char *params[] = { writes_life(), position };
-
-	if (state != STATE_INTRODUCED || conn == NULL)
-		return;
-	snprintf(position, sizeof position, "%" PRIu64, applied);
-	send_off(
-	    PQsendQueryParams(conn, "SELECT electric.introduce(NULL)", 0, NULL, NULL, NULL, NULL, 0) == 1 &&
-	    PQsendQueryParams(conn,
-		"INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $2) "
-		"ON CONFLICT (id) DO UPDATE SET position = excluded.position",
-		2, NULL, params, NULL, NULL, 0) == 1 &&
-	    PQpipelineSync(conn) == 1);
-}
-
 static const struct progress *
 progress(void)
 {
 	static struct progress p;
 
-	p = (struct progress){ writes_life(), applied };
+	p = (struct progress){ writes_life(), session, applied };
 	return &p;
+}
+
+/* Postgres knows where in the leader's log it begins once it has told of its own. */
+static void
+introduce(void)
+{
+	if (state != STATE_INTRODUCED || conn == NULL)
+		return;
+	send_off(group_send_introduction(conn, progress()));
 }
 
 static void
@@ -455,7 +447,7 @@ group_done(void)
 		ev_timer_start(loop(), &retry);
 	}
 	refused = false;
-	writes_applied(applied);
+	writes_applied(applied, wal_end);
 	if (page_at == page_n)
 		one_by_one = false;
 	brought = false;
@@ -471,6 +463,20 @@ begin_again(void)
 	page_n = page_at = 0;
 }
 
+/* Writes wait until it has passed. */
+static void
+delay(void)
+{
+	/* At the first start pg-ingest is still installing the schema. */
+	if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)
+		log_debug("schema-awaited", "error=%s", log_quote(message));
+	else
+		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
+	ev_timer_set(&retry, again_wait, 0.);
+	ev_timer_start(loop(), &retry);
+	again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
+}
+
 static void
 group_failed(void)
 {
@@ -479,10 +485,7 @@ group_failed(void)
 	brought = false;
 	begin_again();
 	if (is_passing(sqlstate)) {
-		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
-		ev_timer_set(&retry, again_wait, 0.);
-		ev_timer_start(loop(), &retry);
-		again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
+		delay();
 		return;
 	}
 	if (strcmp(sqlstate, "LE003") == 0) {
@@ -496,19 +499,6 @@ group_failed(void)
 		return;
 	}
 	refuse_next(sqlstate, message);
-}
-
-static void
-opening_failed(void)
-{
-	/* At the first start pg-ingest is still installing the schema. */
-	if (strcmp(sqlstate, "42P01") == 0)
-		log_debug("schema-awaited", "error=%s", log_quote(message));
-	else
-		log_warning("progress-unknown", "error=%s", log_quote(message));
-	ev_timer_set(&retry, again_wait, 0.);
-	ev_timer_start(loop(), &retry);
-	again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
 }
 
 /* The log and Postgres are known. */
@@ -528,7 +518,7 @@ progress_known(void)
 		return;
 	}
 	opened = true;
-	writes_applied(applied);
+	writes_applied(applied, wal_end);
 	log_info("publishing", "after=%" PRIu64 " follows=%s", applied, writes_follows() ? "true" : "false");
 }
 
@@ -543,7 +533,7 @@ on_sync(void)
 	unfinished = looking = false;
 	if (was == STATE_OPENING || was == STATE_INTRODUCED) {
 		if (failed)
-			opening_failed();
+			delay();
 		else if (was == STATE_OPENING)
 			progress_known();
 	} else if (!failed) {
@@ -576,9 +566,11 @@ on_tuples(const PGresult *r)
 
 	if (strcmp(column, "take_tables") == 0)
 		say_apart(PQgetvalue(r, 0, 0));
-	else if (state == STATE_OPENING && strcmp(column, "position") == 0) {
-		is_new = PQntuples(r) == 0;
-		applied = is_new ? 0 : strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+	else if (strcmp(column, "session") == 0) {
+		session = strtoll(PQgetvalue(r, 0, 0), NULL, 10);
+		is_new = PQgetisnull(r, 0, 1);
+		applied = strtoull(PQgetvalue(r, 0, 1), NULL, 10);
+		wal_end = strtoull(PQgetvalue(r, 0, 2), NULL, 10);
 	} else if (PQnfields(r) > 1) {
 		tables_load(r);
 		if (state == STATE_APPLYING && looking)

@@ -18,7 +18,7 @@
 #define SQL_INTRODUCE "SELECT electric.introduce($1)"
 #define SQL_ROLE      "SELECT set_config('session_replication_role', $1, true)"
 #define SQL_MARK      "SELECT pg_logical_emit_message(true, 'electric', $1::bytea)"
-#define SQL_PROGRESS  "SELECT electric.advance($1, $2, $3)"
+#define SQL_PROGRESS  "SELECT electric.advance($1, $2, $3, $4)"
 #define SQL_REPAIR    "SELECT electric.repair($1, $2, $3, $4)"
 #define SQL_REJECTED                                                                                         \
 	"INSERT INTO electric.rejected_writes (client_id, lsn, user_id, sqlstate, message, operations, "     \
@@ -202,13 +202,14 @@ send_transaction(PGconn *conn, const ClientTransaction *t)
 static bool
 send_progress(PGconn *conn, const struct progress *progress, uint64_t position)
 {
-	char was[24], now[24];
-	const char *params[] = { progress->life, was, now };
+	char session[24], was[24], now[24];
+	const char *params[] = { progress->life, session, was, now };
 
+	snprintf(session, sizeof session, "%" PRId64, progress->session);
 	snprintf(was, sizeof was, "%" PRIu64, progress->was);
 	snprintf(now, sizeof now, "%" PRIu64, position);
 	role_is_replica = said_told = false; /* they were for the transaction that ends here */
-	return PQsendQueryParams(conn, SQL_PROGRESS, 3, NULL, params, NULL, NULL, 0) == 1 &&
+	return PQsendQueryParams(conn, SQL_PROGRESS, 4, NULL, params, NULL, NULL, 0) == 1 &&
 	       PQpipelineSync(conn) == 1;
 }
 
@@ -276,6 +277,15 @@ send_told(PGconn *conn, const struct write *w, bool follows)
 	if (follows && !merge_concerns(w->told, literal_own_origin()))
 		return true;
 	return send_preamble(conn, w, follows) && send_rows(conn, w, follows);
+}
+
+bool
+group_send_introduction(PGconn *conn, const struct progress *progress)
+{
+	const char *to_all[] = { NULL };
+
+	return PQsendQueryParams(conn, SQL_INTRODUCE, 1, NULL, to_all, NULL, NULL, 0) == 1 &&
+	       send_progress(conn, progress, progress->was);
 }
 
 bool

@@ -13,7 +13,8 @@
 /* What Postgres is to write down: how far it has come in which log. */
 struct progress {
 	const char *life;
-	uint64_t was; /* before this group */
+	int64_t session; /* who says so; see electric.begin_publishing() */
+	uint64_t was;	 /* before this group */
 };
 
 /* Forgets what was prepared: the connection is a new one. */
@@ -25,6 +26,8 @@ void group_new_connection(void);
 bool group_failed_before(const char *sqlstate);
 /* It did not. */
 void group_succeeded(void);
+/* Queues what tells the leader of all tables and rows, and where in its log this Postgres begins. */
+bool group_send_introduction(PGconn *conn, const struct progress *progress);
 /*
  * Queues the transactions. `done`: the last one is whole, so the progress and a sync follow; else more of its
  * parts will come. `follows`: they are the leader's. False: the connection is unusable.

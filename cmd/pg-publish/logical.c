@@ -71,7 +71,7 @@ on_flushed(uint64_t lsn)
 	if (!streaming || lsn <= applied || lsn > sent)
 		return;
 	applied = lsn;
-	writes_applied(applied);
+	writes_applied(applied, 0);
 	if (!ev_is_active(&look)) {
 		ev_timer_set(&look, LOOK_AFTER, 0.);
 		ev_timer_start(loop(), &look);
@@ -86,7 +86,7 @@ static void
 on_progress(uint64_t position)
 {
 	applied = position;
-	writes_applied(applied);
+	writes_applied(applied, 0);
 	if (!starting)
 		return;
 	starting = false;

@@ -156,17 +156,17 @@ on_progress(struct pg *p, PGresult *r)
 }
 
 /*
- * The worker does not wait until its commits are durable. A commit of ours that does, after the progress was
- * read, makes durable what was read.
+ * The worker does not wait until its commits are durable. This one, which reads the progress, is, and makes
+ * durable what was read.
  */
 static void
 ask_progress(void)
 {
 	struct buf sql = { 0 };
 
-	buf_puts(&sql, "SELECT (SELECT position FROM electric.publish_progress WHERE id = ");
+	buf_puts(&sql, "SELECT position FROM electric.begin_publishing(");
 	pg_put_literal(&sql, asked_life);
-	buf_puts(&sql, "), pg_logical_emit_message(true, 'electric.durable', '')");
+	buf_puts(&sql, ")");
 	asked_life[0] = '\0';
 	pg_ask(&pg, buf_cstr(&sql), on_progress);
 	buf_clear(&sql);

@@ -261,12 +261,13 @@ writes_read(uint64_t after, uint32_t part)
 }
 
 void
-writes_applied(uint64_t position)
+writes_applied(uint64_t position, uint64_t wal_end)
 {
 	WritesApplied done = WRITES_APPLIED__INIT;
 
 	done.position = position;
 	done.log_life = follows ? log_life : 0;
+	done.wal_end = wal_end;
 	peer_send(log_peer, FRAME__BODY_WRITES_APPLIED, &done);
 }
 

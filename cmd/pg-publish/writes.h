@@ -39,8 +39,9 @@ uint64_t writes_log_since(void);
 /* Asks for what comes after this position, from this part of the next. Answered when there is any; a later
  * call overtakes an earlier one. */
 void writes_read(uint64_t after, uint32_t part);
-/* Tells log-store that Postgres has committed all up to here. */
-void writes_applied(uint64_t position);
+/* Tells log-store that Postgres has committed all up to here, and that what it wrote before it began with
+ * that is in its WAL up to wal_end. */
+void writes_applied(uint64_t position, uint64_t wal_end);
 /* Asks the leader to tell this Postgres of all its tables and rows; done() when that is sure to happen. */
 void writes_ask_introduction(void (*done)(void));
 

@@ -171,17 +171,45 @@ START_TEST(it_is_away_for_longer_than_the_log_goes_back)
 }
 END_TEST
 
+/* What a Postgres that led has under way for a client when another one takes the client's write does not
+ * commit after all: users' triggers have run there, not here. */
+START_TEST(a_former_leader_is_late)
+{
+	static const char waiting[] =
+	    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'items'::regclass";
+	PGconn *other = PQconnectdb(first.url);
+
+	test_sql(&first,
+	    "CREATE TABLE audit (id text);"
+	    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+	    " INSERT INTO public.audit VALUES (new.id); RETURN NULL; END $$;"
+	    "CREATE TRIGGER note AFTER INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION note()");
+	PQclear(PQexec(other, "BEGIN; LOCK TABLE items IN EXCLUSIVE MODE"));
+	client_writes("late");
+	test_sql_await(&first, "1", waiting);
+	test_link_hang(&to_first);
+	test_sql_await(&second, "1", "SELECT count(*) FROM items WHERE id = 'late'");
+	test_link_go_on(&to_first);
+	test_sql_await(&first, "2", waiting);
+	PQfinish(other);
+	await_equal("14");
+	ck_assert_str_eq(test_sql(&first, "SELECT count(*) FROM audit"), "0");
+	test_sql(&first, "DROP TRIGGER note ON items");
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
 	static const TTest *tests[8];
-	const struct suite_tests suite = { "links", tests, 5, set_up, tear_down };
+	const struct suite_tests suite = { "links", tests, 6, set_up, tear_down };
 	size_t n = 0;
 
 	tests[n++] = the_link_of_the_second_hangs;
 	tests[n++] = the_link_of_the_second_breaks;
 	tests[n++] = the_link_of_the_leader_hangs;
 	tests[n++] = the_link_of_the_leader_breaks;
+	tests[n++] = a_former_leader_is_late;
 	tests[n++] = it_is_away_for_longer_than_the_log_goes_back;
 	return suite_run(&suite, argc, argv);
 }

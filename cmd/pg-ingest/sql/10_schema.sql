@@ -67,18 +67,39 @@ CREATE TABLE IF NOT EXISTS electric.publish_progress (
     position bigint NOT NULL
 );
 
--- Writes it down. A predecessor that was killed may have had a transaction under way that commits all the same, after
--- its successor has read how far it was: then what comes here was applied already.
-CREATE OR REPLACE FUNCTION electric.advance(id text, was bigint, pos bigint) RETURNS void
+-- Who applies them: the last to have begun. One row.
+CREATE TABLE IF NOT EXISTS electric.publish_session (
+    number bigint NOT NULL
+);
+INSERT INTO electric.publish_session (number) SELECT 0 WHERE NOT EXISTS (SELECT FROM electric.publish_session);
+
+-- Begins to apply a log. A predecessor that was killed, or cut off, may have a transaction under way: one that is about
+-- to commit is waited for, and no other will. What is committed by now ends before wal_end.
+CREATE OR REPLACE FUNCTION electric.begin_publishing(id text, OUT session bigint, OUT "position" bigint, OUT wal_end bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $3)
-    ON CONFLICT ON CONSTRAINT publish_progress_pkey DO UPDATE SET position = EXCLUDED.position WHERE p.position <= $2;
+    UPDATE electric.publish_session AS s SET number = s.number + 1 RETURNING s.number INTO session;
+    SELECT p.position INTO "position" FROM electric.publish_progress AS p WHERE p.id = $1;
+    wal_end := pg_current_wal_insert_lsn() - '0/0'::pg_lsn;
+END
+$$;
+
+-- Writes down how far it has come since it was at `was`: Postgres' own subscription may have gone on from there.
+CREATE OR REPLACE FUNCTION electric.advance(id text, session bigint, was bigint, pos bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM electric.publish_session AS s WHERE s.number = $2 FOR SHARE;
+    IF FOUND THEN
+        INSERT INTO electric.publish_progress AS p (id, position) VALUES ($1, $4)
+        ON CONFLICT ON CONSTRAINT publish_progress_pkey DO UPDATE SET position = EXCLUDED.position
+        WHERE p.position <= $3;
+    END IF;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'another has applied transactions after position %', $2 USING ERRCODE = 'LE003';
+        RAISE EXCEPTION 'another applies transactions after position %', $3 USING ERRCODE = 'LE003';
     END IF;
 END
 $$;
+DROP FUNCTION IF EXISTS electric.advance(text, bigint, bigint);
 
 DO $$
 BEGIN
