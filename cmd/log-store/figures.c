@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "peer.h"
+#include "readers.h"
 #include "registry.h"
-#include "serve.h"
 #include "store.h"
 #include "translog.h"
 #include "writes.h"
@@ -98,7 +98,7 @@ figures_metrics(struct metrics *m)
 	metrics_histogram(m, "leyden_log_commit_seconds",
 	    "Time that a commit of the log's file takes, with its fsync.", "", store_commits());
 	metrics_gauge(m, "leyden_log_waiting_readers", "Requests that wait for something new in the log.",
-	    (double)serve_waiting_readers());
+	    (double)readers_waiting());
 	metrics_gauge(
 	    m, "leyden_attached_clients", "Client ids that gateways hold.", (double)registry_count());
 	metrics_counter(m, "leyden_accepted_writes_total", "Client transactions that were stored.",

@@ -10,7 +10,5 @@ extern const struct handler serve_handlers[];
 /* `lead_time`: seconds that a leading Postgres may be away, where there are several; 0: for ever. */
 void serve_open(uint64_t lead_time);
 void serve_peer_down(struct peer *peer);
-/* Requests that wait for something to come. */
-size_t serve_waiting_readers(void);
 
 #endif

@@ -1,45 +1,19 @@
-/* The log from Postgres: transactions at gapless positions, and the schema's history. */
-#include "translog.h"
+/* The log from Postgres: the numbers about it, whose WAL it goes on from, and who leads. */
+#include "translog_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "extent.h"
 #include "log.h"
-#include "pbwire.h"
 #include "position.h"
-#include "satellite.h"
-#include "service.h"
 #include "writes.h"
-#include "xalloc.h"
 
-#define KEY_SIZE 12
-/* What is deleted in one turn, so that appends and readers do not notice. */
-#define TRIM_RECORDS 2000
-#define TRIM_BYTES   (8 * 1024 * 1024)
+struct translog_state translog_now, translog_durable;
 
-/* Numbers that every append needs; all of them are in meta too, written in the transaction that changed them.
- */
-static struct state {
-	uint64_t life, first, last; /* last: closed by its Postgres commit */
-	uint64_t max_xid;
-	uint64_t bytes;		/* of the records kept, whole commits' and a tail's */
-	uint64_t next;		/* position of the transaction that is being appended */
-	uint64_t leader, leads; /* which instance leads; how often another began to */
-	uint64_t lead_began;	/* the first position of its own */
-	struct source {
-		uint64_t commit_lsn; /* of the last commit that is here */
-		uint64_t passed_lsn; /* the WAL up to here is dealt with */
-	} sources[DATABASES_MAX + 1];
-} now, durable;
-
-static uint64_t appended, appended_bytes; /* since the start */
-
-static void
-make_key(uint8_t key[KEY_SIZE], uint64_t position, uint32_t part)
+void
+translog_key(uint8_t key[TRANSLOG_KEY], uint64_t position, uint32_t part)
 {
 	be64_set(key, position);
 	for (int i = 3; i >= 0; i--, part >>= 8)
@@ -59,7 +33,7 @@ name_of(const char *what, unsigned instance)
 void
 translog_open(void)
 {
-	now = (struct state){
+	translog_now = (struct translog_state){
 		.life = meta_get("life"),
 		.first = meta_get("first"),
 		.last = meta_get("last"),
@@ -69,16 +43,16 @@ translog_open(void)
 		.leads = meta_get("leads"),
 		.lead_began = meta_get("lead_began"),
 	};
-	if (now.leader == 0)
-		now.leader = 1;
+	if (translog_now.leader == 0)
+		translog_now.leader = 1;
 	for (unsigned i = 1; i <= DATABASES_MAX; i++) {
-		now.sources[i].commit_lsn = meta_get(name_of("commit_lsn", i));
-		now.sources[i].passed_lsn = meta_get(name_of("passed_lsn", i));
-		if (i > 1 && now.sources[i].passed_lsn != 0)
+		translog_now.sources[i].commit_lsn = meta_get(name_of("commit_lsn", i));
+		translog_now.sources[i].passed_lsn = meta_get(name_of("passed_lsn", i));
+		if (i > 1 && translog_now.sources[i].passed_lsn != 0)
 			writes_set_several();
 	}
-	now.next = now.last + 1;
-	durable = now;
+	translog_now.next = translog_now.last + 1;
+	translog_durable = translog_now;
 }
 
 void
@@ -88,20 +62,20 @@ translog_commit(void)
 		const char *name;
 		uint64_t now, durable;
 	} numbers[] = {
-		{ "first", now.first, durable.first },
-		{ "last", now.last, durable.last },
-		{ "max_xid", now.max_xid, durable.max_xid },
-		{ "log_bytes", now.bytes, durable.bytes },
-		{ "leader", now.leader, durable.leader },
-		{ "leads", now.leads, durable.leads },
-		{ "lead_began", now.lead_began, durable.lead_began },
+		{ "first", translog_now.first, translog_durable.first },
+		{ "last", translog_now.last, translog_durable.last },
+		{ "max_xid", translog_now.max_xid, translog_durable.max_xid },
+		{ "log_bytes", translog_now.bytes, translog_durable.bytes },
+		{ "leader", translog_now.leader, translog_durable.leader },
+		{ "leads", translog_now.leads, translog_durable.leads },
+		{ "lead_began", translog_now.lead_began, translog_durable.lead_began },
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (numbers[i].now != numbers[i].durable)
 			meta_put(numbers[i].name, numbers[i].now);
 	for (unsigned i = 1; i <= DATABASES_MAX; i++) {
-		const struct source *s = &now.sources[i], *d = &durable.sources[i];
+		const struct source *s = &translog_now.sources[i], *d = &translog_durable.sources[i];
 
 		if (s->commit_lsn != d->commit_lsn)
 			meta_put(name_of("commit_lsn", i), s->commit_lsn);
@@ -113,12 +87,12 @@ translog_commit(void)
 bool
 translog_continues(const OpenLog *pg, const char **why)
 {
-	const struct source *source = &now.sources[pg->instance];
+	const struct source *source = &translog_now.sources[pg->instance];
 	char database[256];
 	uint64_t timeline = meta_get(name_of("timeline", pg->instance));
 
 	meta_get_text(name_of("database", pg->instance), database, sizeof database);
-	if (now.life == 0 && pg->instance == translog_leader())
+	if (translog_now.life == 0 && pg->instance == translog_leader())
 		*why = "the log is new";
 	else if (meta_get(name_of("system_id", pg->instance)) != pg->system_id ||
 		 strcmp(database, pg->database) != 0)
@@ -139,13 +113,13 @@ translog_continues(const OpenLog *pg, const char **why)
 unsigned
 translog_leader(void)
 {
-	return (unsigned)now.leader;
+	return (unsigned)translog_now.leader;
 }
 
 uint32_t
 translog_leads(void)
 {
-	return (uint32_t)now.leads;
+	return (uint32_t)translog_now.leads;
 }
 
 uint64_t
@@ -158,7 +132,7 @@ translog_led_until(unsigned instance)
 static void
 start_source(const StartLife *start)
 {
-	now.sources[start->instance] = (struct source){ start->slot_lsn, start->slot_lsn };
+	translog_now.sources[start->instance] = (struct source){ start->slot_lsn, start->slot_lsn };
 	if (start->instance > 1)
 		writes_set_several();
 	meta_put(name_of("system_id", start->instance), start->system_id);
@@ -190,18 +164,18 @@ translog_start_life(const StartLife *start)
 {
 	MDB_txn *txn = store_write();
 	uint64_t life = (uint64_t)time(NULL) & LIFE_MAX;
-	struct state before = now;
+	struct translog_state before = translog_now;
 
 	if (txn == NULL)
 		return;
-	if (life == now.life || life == 0)
-		life = (now.life + 1) & LIFE_MAX ? (now.life + 1) & LIFE_MAX : 1;
+	if (life == translog_now.life || life == 0)
+		life = (translog_now.life + 1) & LIFE_MAX ? (translog_now.life + 1) & LIFE_MAX : 1;
 	mdb_drop(txn, store_dbi(TABLE_LOG), 0);
 	mdb_drop(txn, store_dbi(TABLE_SCHEMA), 0);
-	now = (struct state){
+	translog_now = (struct translog_state){
 		.life = life, .first = 1, .next = 1, .leader = before.leader, .leads = before.leads
 	};
-	memcpy(now.sources, before.sources, sizeof now.sources);
+	memcpy(translog_now.sources, before.sources, sizeof translog_now.sources);
 	meta_put("life", life);
 	for (unsigned i = 1; i <= DATABASES_MAX; i++)
 		if (translog_led_until(i) != 0)
@@ -232,7 +206,7 @@ drop_migrations(MDB_txn *txn)
 	while (mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0 && record_open(&value, &head, &message)) {
 		const Migration *m = migration__unpack(arena_pb(&a), message.mv_size, message.mv_data);
 
-		if (m == NULL || m->position <= now.last || mdb_cursor_del(cursor, 0) != 0)
+		if (m == NULL || m->position <= translog_now.last || mdb_cursor_del(cursor, 0) != 0)
 			break;
 		store_change();
 	}
@@ -245,21 +219,21 @@ drop_tail(void)
 {
 	MDB_txn *txn = store_write();
 	MDB_cursor *cursor;
-	uint8_t bytes[KEY_SIZE];
+	uint8_t bytes[TRANSLOG_KEY];
 	MDB_val key = { sizeof bytes, bytes }, value;
 
 	if (txn == NULL || mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
 		return;
-	make_key(bytes, now.last + 1, 0);
+	translog_key(bytes, translog_now.last + 1, 0);
 	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0;
 	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		now.bytes -= value.mv_size - sizeof(struct record_head);
+		translog_now.bytes -= value.mv_size - sizeof(struct record_head);
 		mdb_cursor_del(cursor, 0);
 		store_change();
 	}
 	mdb_cursor_close(cursor);
 	drop_migrations(txn);
-	now.next = now.last + 1;
+	translog_now.next = translog_now.last + 1;
 }
 
 void
@@ -269,13 +243,13 @@ translog_lead(unsigned instance)
 		return;
 	drop_tail();
 	writes_drop_parts(instance);
-	meta_put(name_of("led_until", (unsigned)now.leader), now.last);
-	now.leader = instance;
-	now.leads++;
-	now.lead_began = now.next;
-	now.max_xid = 0; /* xids of another cluster */
+	meta_put(name_of("led_until", (unsigned)translog_now.leader), translog_now.last);
+	translog_now.leader = instance;
+	translog_now.leads++;
+	translog_now.lead_began = translog_now.next;
+	translog_now.max_xid = 0; /* xids of another cluster */
 	store_change();
-	log_warning("lead-taken", "instance=%u after=%" PRIu64, instance, now.last);
+	log_warning("lead-taken", "instance=%u after=%" PRIu64, instance, translog_now.last);
 }
 
 void
@@ -287,249 +261,11 @@ translog_drop_tail(unsigned instance)
 		writes_drop_parts(instance);
 }
 
-static void
-append_migration(Migration *migration)
-{
-	uint8_t ordinal[8];
-	MDB_val key = { sizeof ordinal, ordinal };
-	MDB_stat stat;
-
-	if (store_write() == NULL || mdb_stat(store_write(), store_dbi(TABLE_SCHEMA), &stat) != 0)
-		return;
-	migration->position = now.next;
-	be64_set(ordinal, stat.ms_entries);
-	store_put_record(TABLE_SCHEMA, &key, &migration->base, 0, 0, 0);
-}
-
-/* What log-store needs to know of a Transaction. */
-struct head {
-	uint32_t part, instance;
-	bool last, is_migration, closes;
-	uint64_t xid, commit_lsn, timestamp;
-	struct pb_field origin, client_lsn, only_client;
-};
-
-/* By the numbers of the fields in proto/pipeline.proto. */
-static bool
-read_head(const ProtobufCBinaryData *packed, struct head *h)
-{
-	const uint8_t *p = packed->data, *end = p + packed->len;
-	struct pb_field f;
-
-	memset(h, 0, sizeof *h);
-	while (pb_next(&p, end, &f)) {
-		switch (f.number) {
-		case 2:
-			h->part = (uint32_t)f.value;
-			break;
-		case 3:
-			h->last = f.value != 0;
-			break;
-		case 4:
-			h->instance = (uint32_t)f.value;
-			break;
-		case 5:
-			h->xid = f.value;
-			break;
-		case 6:
-			h->commit_lsn = f.value;
-			break;
-		case 7:
-			h->timestamp = f.value;
-			break;
-		case 8:
-			h->origin = f;
-			break;
-		case 9:
-			h->client_lsn = f;
-			break;
-		case 10:
-			h->is_migration = f.value != 0;
-			break;
-		case 12:
-			h->closes = f.value != 0;
-			break;
-		case 13:
-			h->only_client = f;
-			break;
-		default:
-			break;
-		}
-	}
-	return p != NULL;
-}
-
-/* The few that carry a migration say at which position, in the log as in the schema's history. */
-static size_t
-put_migration(MDB_val *key, const ProtobufCBinaryData *packed)
-{
-	struct arena a = { 0 };
-	Transaction *t = transaction__unpack(arena_pb(&a), packed->len, packed->data);
-	size_t size = 0;
-
-	if (t != NULL) {
-		t->position = now.next;
-		for (size_t i = 0; i < t->n_changes; i++)
-			if (t->changes[i]->migration != NULL)
-				append_migration(t->changes[i]->migration);
-		size = store_put_record(TABLE_LOG, key, &t->base, t->xid, now.max_xid, MDB_APPEND);
-	}
-	arena_clear(&a);
-	return size;
-}
-
-static size_t
-put_transaction(MDB_val *key, const ProtobufCBinaryData *packed, uint64_t xid)
-{
-	struct buf position = { 0 };
-	MDB_val pieces[] = { { packed->len, packed->data }, { 0, NULL } };
-	size_t size;
-
-	pb_put_uint(&position, 1, now.next);
-	pieces[1] = (MDB_val){ position.len, buf_data(&position) };
-	size = store_put_packed(TABLE_LOG, key, pieces, xid, now.max_xid, MDB_APPEND);
-	buf_clear(&position);
-	return size;
-}
-
-/* The client's transaction has come back. */
-static void
-note_echo(const struct head *h)
-{
-	char *client_id = xmemdup0(h->origin.bytes, h->origin.len);
-	ProtobufCBinaryData lsn = { h->client_lsn.len, (uint8_t *)(uintptr_t)h->client_lsn.bytes };
-
-	writes_echoed(client_id, &lsn, now.next);
-	free(client_id);
-}
-
-static void
-commit_source(unsigned instance, uint64_t lsn)
-{
-	struct source *s = &now.sources[instance];
-
-	s->commit_lsn = lsn;
-	if (lsn > s->passed_lsn)
-		s->passed_lsn = lsn;
-}
-
-/*
- * What it wrote itself goes the way of what clients write. All else came from the leader; or, if it has led,
- * from clients, and nobody has read what it made of that: the leader takes it from the log of writes, too,
- * and may decide otherwise, so it is asked for those rows.
- */
-static bool
-append_follower(unsigned instance, const ProtobufCBinaryData *packed, const struct head *h)
-{
-	if (h->only_client.len == 0) {
-		char origin[32];
-		struct buf lsn = { 0 };
-		ClientTransaction t = CLIENT_TRANSACTION__INIT;
-		bool ok;
-
-		snprintf(origin, sizeof origin, SAT_POSTGRES_ORIGIN, instance);
-		be64_set(buf_room(&lsn, 8), h->commit_lsn);
-		buf_added(&lsn, 8);
-		buf_put(&lsn, h->client_lsn.bytes, h->client_lsn.len);
-		t.client_id = origin;
-		t.lsn = (ProtobufCBinaryData){ lsn.len, buf_data(&lsn) };
-		t.timestamp = h->timestamp;
-		t.transaction = *packed;
-		t.introduce = h->client_lsn.len > 0;
-		ok = writes_append_part(&t, instance, h->part, h->last);
-		buf_clear(&lsn);
-		if (!ok)
-			return false;
-	}
-	if (h->last && h->closes) {
-		commit_source(instance, h->commit_lsn);
-		store_change();
-	}
-	return store_write() != NULL;
-}
-
-static bool
-put_leaders(const ProtobufCBinaryData *packed, const struct head *h)
-{
-	uint8_t bytes[KEY_SIZE];
-	MDB_val key = { sizeof bytes, bytes };
-	size_t size;
-
-	if (h->xid > now.max_xid)
-		now.max_xid = h->xid;
-	make_key(bytes, now.next, h->part);
-	size = h->is_migration ? put_migration(&key, packed) : put_transaction(&key, packed, h->xid);
-	now.bytes += size;
-	appended_bytes += size;
-	return size > 0;
-}
-
-static bool
-is_echoed(const struct head *h)
-{
-	char *client_id = xmemdup0(h->origin.bytes, h->origin.len);
-	ProtobufCBinaryData lsn = { h->client_lsn.len, (uint8_t *)(uintptr_t)h->client_lsn.bytes };
-	bool echoed = writes_is_echoed(client_id, &lsn);
-
-	free(client_id);
-	return echoed;
-}
-
-/*
- * A part of what came from the leader while it followed: what it wrote itself, or what it asked about. That
- * may be clients' transactions that it had taken when it led before, and then nobody else has.
- */
-static bool
-take_own(const ClientTransaction *t, uint64_t *position)
-{
-	struct head h;
-
-	if (!read_head(&t->transaction, &h) ||
-	    (t->introduce && (h.instance != now.leader || h.client_lsn.len == 0 || is_echoed(&h))))
-		return false;
-	if (!put_leaders(&t->transaction, &h) || !h.last)
-		return true;
-	if (h.client_lsn.len > 0)
-		note_echo(&h);
-	*position = now.last = now.next++;
-	return true;
-}
-
-bool
-translog_take_own(void)
-{
-	return writes_take_own((unsigned)now.leader, take_own);
-}
-
-bool
-translog_append(unsigned instance, const ProtobufCBinaryData *packed)
-{
-	struct head h;
-
-	if (!read_head(packed, &h))
-		return false;
-	if (instance != translog_leader())
-		return append_follower(instance, packed, &h);
-	if (!put_leaders(packed, &h))
-		return false;
-	if (!h.last)
-		return true;
-	appended++;
-	if (h.client_lsn.len > 0 && h.origin.len > 0)
-		note_echo(&h);
-	if (h.closes) {
-		now.last = now.next;
-		commit_source(translog_leader(), h.commit_lsn);
-	}
-	now.next++;
-	return true;
-}
-
 void
 translog_wal_passed(unsigned instance, uint64_t lsn)
 {
-	if (lsn > now.sources[instance].passed_lsn && store_write() != NULL) {
-		now.sources[instance].passed_lsn = lsn;
+	if (lsn > translog_now.sources[instance].passed_lsn && store_write() != NULL) {
+		translog_now.sources[instance].passed_lsn = lsn;
 		store_change();
 	}
 }
@@ -538,211 +274,37 @@ void
 translog_committed(bool ok)
 {
 	if (ok)
-		durable = now;
+		translog_durable = translog_now;
 	else
-		now = durable;
+		translog_now = translog_durable;
 }
 
 uint64_t
 translog_life(void)
 {
-	return durable.life;
+	return translog_durable.life;
 }
 
 uint64_t
 translog_first(void)
 {
-	return durable.first;
+	return translog_durable.first;
 }
 
 uint64_t
 translog_visible(void)
 {
-	return durable.last;
+	return translog_durable.last;
 }
 
 uint64_t
 translog_bytes(void)
 {
-	return durable.bytes;
-}
-
-uint64_t
-translog_appended(uint64_t *transactions)
-{
-	*transactions = appended;
-	return appended_bytes;
+	return translog_durable.bytes;
 }
 
 uint64_t
 translog_passed_lsn(unsigned instance)
 {
-	return durable.sources[instance].passed_lsn;
-}
-
-/* Its transactions are gone as far as clients are concerned; trimming takes the records. */
-static void
-forget_up_to(uint64_t position)
-{
-	if (store_write() == NULL || position < now.first)
-		return;
-	now.first = position + 1;
-	store_change();
-}
-
-bool
-translog_read(uint64_t after, uint32_t part, size_t max_bytes, struct buf *body, unsigned field)
-{
-	MDB_cursor *cursor;
-	uint8_t bytes[KEY_SIZE];
-	MDB_val key = { sizeof bytes, bytes }, value, message;
-	struct record_head head;
-	size_t before = body->len;
-	bool ok = true;
-
-	if (mdb_cursor_open(store_read(), store_dbi(TABLE_LOG), &cursor) != 0)
-		return false;
-	make_key(bytes, after + 1, part);
-	for (int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && body->len < max_bytes;
-	     rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		uint64_t position = be64_get(key.mv_data);
-
-		if (position > durable.last)
-			break;
-		if (!record_open(&value, &head, &message)) {
-			if (body->len > before)
-				break; /* what comes before it can be sent */
-			log_error("record-damaged", "position=%" PRIu64 " part=%" PRIu32 " note=%s", position,
-			    be32_get((uint8_t *)key.mv_data + 8),
-			    log_quote("clients that have not passed it begin anew"));
-			forget_up_to(position);
-			ok = false;
-			break;
-		}
-		pb_put_bytes(body, field, message.mv_data, message.mv_size);
-	}
-	mdb_cursor_close(cursor);
-	return ok;
-}
-
-void
-translog_read_schema(struct buf *body, unsigned field)
-{
-	MDB_cursor *cursor;
-	MDB_val key, value, message;
-	struct record_head head;
-
-	if (mdb_cursor_open(store_read(), store_dbi(TABLE_SCHEMA), &cursor) != 0)
-		return;
-	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-		if (record_open(&value, &head, &message))
-			pb_put_bytes(body, field, message.mv_data, message.mv_size);
-		else
-			log_error("record-damaged", "schema=%" PRIu64, be64_get(key.mv_data));
-	}
-	mdb_cursor_close(cursor);
-}
-
-uint64_t
-translog_meet(const SnapshotExtent *extent, bool *exact)
-{
-	MDB_cursor *cursor;
-	uint8_t bytes[KEY_SIZE];
-	MDB_val key = { sizeof bytes, bytes }, value;
-	uint64_t lowest_hidden = 0, highest_seen = 0;
-	int rc;
-
-	*exact = true;
-	if (mdb_cursor_open(store_read(), store_dbi(TABLE_LOG), &cursor) != 0)
-		return durable.last;
-	make_key(bytes, durable.last + 1, 0);
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	rc = mdb_cursor_get(cursor, &key, &value, rc == 0 ? MDB_PREV : MDB_LAST);
-	for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV)) {
-		uint64_t position = be64_get(key.mv_data);
-		struct record_head head;
-
-		memcpy(&head, value.mv_data, sizeof head);
-		if (position < durable.lead_began || head.max_xid < extent->xmin)
-			break;
-		if (!extent_sees(extent, head.xid))
-			lowest_hidden = position;
-		else if (highest_seen == 0)
-			highest_seen = position;
-	}
-	mdb_cursor_close(cursor);
-	if (lowest_hidden == 0)
-		return durable.last;
-	*exact = highest_seen < lowest_hidden;
-	return lowest_hidden - 1;
-}
-
-/* A client's transaction that is no longer in the log cannot be asked for by its lsn either. */
-static void
-forget_echo(const MDB_val *record)
-{
-	struct arena a = { 0 };
-	struct record_head head;
-	MDB_val message;
-	Transaction *t = NULL;
-
-	if (record_open(record, &head, &message))
-		t = transaction__unpack(arena_pb(&a), message.mv_size, message.mv_data);
-	if (t != NULL && t->client_lsn.len > 0)
-		writes_forget(t->origin, &t->client_lsn);
-	arena_clear(&a);
-}
-
-/* The oldest record is one that is to go. */
-static bool
-is_due(MDB_txn *txn, uint64_t max_bytes, uint64_t too_old /* ms */)
-{
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	struct record_head head;
-	bool due = false;
-
-	if (mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
-		return false;
-	if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0 && be64_get(key.mv_data) < now.last) {
-		memcpy(&head, value.mv_data, sizeof head);
-		due = be64_get(key.mv_data) < now.first || record_stored(&head) < too_old ||
-		      (max_bytes != 0 && now.bytes > max_bytes);
-	}
-	mdb_cursor_close(cursor);
-	return due;
-}
-
-bool
-translog_trim(uint64_t max_bytes, uint64_t max_age)
-{
-	uint64_t now_s = (uint64_t)time(NULL), freed = 0;
-	uint64_t too_old = max_age != 0 && max_age < now_s ? (now_s - max_age) * 1000 : 0;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	MDB_txn *txn;
-	int n = 0;
-
-	if (!is_due(store_latest(), max_bytes, too_old) || (txn = store_write()) == NULL ||
-	    mdb_cursor_open(txn, store_dbi(TABLE_LOG), &cursor) != 0)
-		return false;
-	for (; n < TRIM_RECORDS && freed < TRIM_BYTES && is_due(txn, max_bytes, too_old); n++) {
-		uint64_t position, size;
-
-		if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) != 0)
-			break;
-		position = be64_get(key.mv_data);
-		size = value.mv_size - sizeof(struct record_head);
-		forget_echo(&value);
-		/* What the line above changed may have moved the record. */
-		if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) != 0 || mdb_cursor_del(cursor, 0) != 0)
-			break;
-		freed += size;
-		now.bytes -= size < now.bytes ? size : now.bytes;
-		if (position >= now.first)
-			now.first = position + 1;
-	}
-	mdb_cursor_close(cursor);
-	store_change();
-	return n == TRIM_RECORDS || freed >= TRIM_BYTES;
+	return translog_durable.sources[instance].passed_lsn;
 }
