@@ -14,19 +14,21 @@
 #include "log.h"
 #include "scrape.h"
 #include "service.h"
+#include "tls_files.h"
 #include "upstream.h"
 #include "xalloc.h"
 
 static unsigned port, databases, gateways;
-static char *address, *tls_chain, *tls_key;
+static char *address;
+static struct tls_files tls = { .read = certificate_read };
 
 static const struct option_def options[] = {
 	{ "port", "HTTP_API_PORT", OPT_PORT, &port, "5050", "port to listen on", 0, 0 },
 	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, NULL,
 	    "address to listen on, all when unset", 0, 0 },
-	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
+	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls.chain, NULL,
 	    "PEM file of the certificate chain: https:// instead of http://", 0, 0 },
-	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
+	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls.key, NULL, "PEM file of its key", 0, 0 },
 	{ "databases", "LEYDEN_DATABASES", OPT_UINT, &databases, "1", "how many Postgres there are", 0, 0 },
 	{ "gateways", "WEBSOCKET_GATEWAYS", OPT_UINT, &gateways, "1", "how many ws-gateway there are", 0, 0 },
 	{ 0 },
@@ -35,35 +37,19 @@ static const struct option_def options[] = {
 static void
 check(bool to_print)
 {
-	const char *error;
-
 	(void)to_print;
 	if (databases < 1 || databases > DATABASES_MAX)
 		service_config_error(
 		    "LEYDEN_DATABASES", "not a number from 1 to %d: %u", DATABASES_MAX, databases);
 	if (gateways > GATEWAYS_MAX)
 		service_config_error("WEBSOCKET_GATEWAYS", "more than %d: %u", GATEWAYS_MAX, gateways);
-	if ((tls_chain == NULL) != (tls_key == NULL))
-		service_config_error(tls_chain == NULL ? "LISTEN_TLS_CERT" : "LISTEN_TLS_KEY",
-		    "is not set, and the other of the two is");
-	error = tls_chain != NULL ? certificate_read(tls_chain, tls_key) : NULL;
-	if (error != NULL)
-		service_config_error("LISTEN_TLS_CERT", "%s", error);
+	tls_files_check(&tls);
 }
 
-/* A certificate that has been renewed is for the connections that come. */
 static void
 reload(void)
 {
-	const char *error;
-
-	if (tls_chain == NULL)
-		return;
-	error = certificate_read(tls_chain, tls_key);
-	if (error != NULL)
-		log_error("certificate-kept", "variable=LISTEN_TLS_CERT error=%s", log_quote(error));
-	else
-		log_info("certificate-read", "file=%s", log_quote(tls_chain));
+	tls_files_reload(&tls);
 }
 
 static int
@@ -73,12 +59,12 @@ begin(void)
 	char *name, *details;
 
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
-	if (tls_chain != NULL)
+	if (tls.chain != NULL)
 		service_allow(SANDBOX_READ); /* when it is renewed */
 	upstream_open(databases, api_schema_came);
 	scrape_open(databases, gateways);
 	name = fd >= 0 ? listen_name(fd) : listen_open("HTTP_API_PORT", address, port, &fd, 1);
-	if (!http_open(fd, tls_chain != NULL)) {
+	if (!http_open(fd, tls.chain != NULL)) {
 		log_error("http", "listening=%s error=%s", name, log_quote("cannot start the HTTP server"));
 		return EX_SOFTWARE;
 	}

@@ -19,6 +19,7 @@
 #include "operate.h"
 #include "service.h"
 #include "stream.h"
+#include "tls_files.h"
 #include "upstream.h"
 #include "wire.h"
 #include "xalloc.h"
@@ -26,7 +27,8 @@
 #define DRAIN_TIME 1.0 /* seconds for close frames to go out */
 #define FILES_OWN  32  /* that are no connections */
 
-static char *instance_id, *address, *tls_chain, *tls_key, *disconnect;
+static char *instance_id, *address, *disconnect;
+static struct tls_files tls = { .read = wire_certificate };
 static bool list_clients;
 static unsigned port;
 static uint64_t client_buffer, cache_bytes;
@@ -39,9 +41,9 @@ static const struct option_def options[] = {
 	    0 },
 	{ "port", "WEBSOCKET_PORT", OPT_PORT, &port, "5133", "port, when started by hand", 0, 0 },
 	{ "listen-address", "LISTEN_ADDRESS", OPT_STRING, &address, "127.0.0.1", "address of that", 0, 0 },
-	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls_chain, NULL,
+	{ "tls-cert", "LISTEN_TLS_CERT", OPT_STRING, &tls.chain, NULL,
 	    "PEM file of the certificate chain: wss:// instead of ws://", 0, 0 },
-	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls_key, NULL, "PEM file of its key", 0, 0 },
+	{ "tls-key", "LISTEN_TLS_KEY", OPT_STRING, &tls.key, NULL, "PEM file of its key", 0, 0 },
 	{ "client-buffer", "WS_GATEWAY_CLIENT_BUFFER", OPT_BYTES, &client_buffer, "64k",
 	    "bytes that may wait for one client", 0, 0 },
 	{ "max-message", "WS_GATEWAY_MAX_MESSAGE", OPT_BYTES, &conn_limits.max_message, "64M",
@@ -111,34 +113,18 @@ raise_file_limit(void)
 static void
 check(bool to_print)
 {
-	const char *error;
-
 	(void)to_print;
 	if (admit_limits.connections == 0)
 		service_config_error("WS_GATEWAY_MAX_CONNECTIONS", "0 leaves room for nobody");
 	if (admit_limits.strangers == 0)
 		service_config_error("WS_GATEWAY_MAX_UNAUTHENTICATED", "0 leaves nobody in");
-	if ((tls_chain == NULL) != (tls_key == NULL))
-		service_config_error(tls_chain == NULL ? "LISTEN_TLS_CERT" : "LISTEN_TLS_KEY",
-		    "is not set, and the other of the two is");
-	error = tls_chain != NULL ? wire_certificate(tls_chain, tls_key) : NULL;
-	if (error != NULL)
-		service_config_error("LISTEN_TLS_CERT", "%s", error);
+	tls_files_check(&tls);
 }
 
-/* A certificate that has been renewed is for the connections that come. */
 static void
 reload(void)
 {
-	const char *error;
-
-	if (tls_chain == NULL)
-		return;
-	error = wire_certificate(tls_chain, tls_key);
-	if (error != NULL)
-		log_error("certificate-kept", "variable=LISTEN_TLS_CERT error=%s", log_quote(error));
-	else
-		log_info("certificate-read", "file=%s", log_quote(tls_chain));
+	tls_files_reload(&tls);
 }
 
 static int
@@ -146,7 +132,7 @@ open_gateway(void)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* while it can read its files */
 	raise_file_limit();
-	if (tls_chain != NULL)
+	if (tls.chain != NULL)
 		service_allow(SANDBOX_READ); /* when it is renewed */
 	stream_cache_bytes = cache_bytes;
 	listening_socket = service_inherited_port();
