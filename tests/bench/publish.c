@@ -115,9 +115,7 @@ writer(unsigned i, unsigned *in_flight)
 	struct sat_client *c;
 
 	snprintf(id, sizeof id, "writer-%u", i);
-	c = sat_connect(service.port, id);
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
+	c = sat_begin(service.port, id, "ann");
 	sat_message_free(sat_await(c, SAT_OP_LOG));
 	c->data = in_flight;
 	c->on_message = on_message;

@@ -188,9 +188,7 @@ START_TEST(together_they_serve_a_client)
 
 	test_sql(&service, "SET client_min_messages = error; CREATE TABLE items (id text PRIMARY KEY); "
 			   "CALL electric.electrify('items'); INSERT INTO items VALUES ('here')");
-	c = sat_connect(service.port, "alone");
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
+	c = sat_begin(service.port, "alone", "ann");
 	sat_message_free(sat_await(c, SAT_RELATION));
 	sat_subscribe(c, "5d1c2f1e-5b5c-4f0e-8d8e-0c5a6d4f9b11", tables, 1, count_row);
 	ck_assert_uint_eq(rows, 1);

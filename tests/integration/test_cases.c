@@ -40,10 +40,8 @@ static struct sat_client *
 client(const char *id, bool subscribed)
 {
 	const char *tables[3 + N_ODD] = { "cases", "keys", "aged" };
-	struct sat_client *c = sat_connect(service.port, id);
+	struct sat_client *c = sat_begin(service.port, id, "ann");
 
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
 	memcpy(tables + 3, odd_tables, sizeof odd_tables);
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
 		sat_message_free(sat_await(c, SAT_RELATION));

@@ -67,9 +67,7 @@ START_TEST(the_grants_of_the_readme_suffice)
 	must(admin_url, "REVOKE app FROM syncer");
 	must(app_url, "GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO syncer");
 
-	c = sat_connect(service.port, "c");
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
+	c = sat_begin(service.port, "c", "ann");
 	sat_message_free(sat_await(c, SAT_RELATION));
 	sat_subscribe(c, "11111111-1111-4111-8111-111111111111", tables, 1, NULL);
 	sat_write(c, 1686009600000, &op, 1);
@@ -90,10 +88,8 @@ START_TEST(a_missing_privilege_is_a_refusal)
 {
 	static const char *const row[] = { "without a grant", "x" }, *const next[] = { "with it again", "x" };
 	struct sat_write_op op = { .kind = SAT_INSERT, .table = "orders", .row = row };
-	struct sat_client *c = sat_connect(service.port, "d");
+	struct sat_client *c = sat_begin(service.port, "d", "ann");
 
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
 	sat_message_free(sat_await(c, SAT_RELATION));
 	must(app_url, "REVOKE INSERT ON orders FROM syncer");
 	sat_write(c, 1686009600000, &op, 1);

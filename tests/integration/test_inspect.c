@@ -44,10 +44,8 @@ tear_down(void)
 static struct sat_client *
 subscriber(const char *id, const char *user, const char *table)
 {
-	struct sat_client *c = sat_connect(service.port, id);
+	struct sat_client *c = sat_begin(service.port, id, user);
 
-	sat_login(c, user);
-	sat_start(c, NULL, 0);
 	sat_subscribe(c, SUBSCRIPTION, &table, 1, NULL);
 	return c;
 }

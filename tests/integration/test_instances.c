@@ -7,42 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pair.h"
 #include "sat_client.h"
 #include "suite.h"
 #include "testbed.h"
 
 static struct test_service first, second; /* of the second, its Postgres only */
 
-/* Both hold this many rows of the table, and the same. */
+/* Both hold the same, which is so many rows of the table. */
 static void
 await_equal(const char *table, const char *rows)
 {
-	char sql[300], hash[64];
-
-	snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", table);
-	test_sql_await(&first, rows, "%s", sql);
-	test_sql_await(&second, rows, "%s", sql);
-	snprintf(sql, sizeof sql,
-	    "SELECT coalesce(md5(string_agg(t::text, ';' ORDER BY t.id)), '') FROM %s AS t", table);
-	for (int i = 0; i < 100; i++) {
-		snprintf(hash, sizeof hash, "%s", test_sql(&first, "%s", sql));
-		if (strcmp(hash, test_sql(&second, "%s", sql)) == 0)
-			return;
-		test_sql(&first, "SELECT pg_sleep(0.05)");
-	}
-	ck_abort_msg("%s is not the same in both", table);
+	test_pair_await_equal(&first, &second, table, rows);
 }
 
 static void
 set_up(void)
 {
-	static char url[600];
-
-	test_postgres_start(&first, "fsync=off");
-	test_postgres_start(&second, "fsync=off");
-	snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
-	first.env[0] = "AUTH_MODE=insecure";
-	first.env[1] = url;
+	test_pair_start(&first, &second, "fsync=off");
 	test_leyden_start(&first);
 	test_sql(&first, "SELECT electric.migration_version('1');"
 			 "CREATE TABLE items (id text PRIMARY KEY, a text, b text);"
@@ -54,11 +36,7 @@ set_up(void)
 static void
 tear_down(void)
 {
-	ck_assert_int_eq(test_leyden_stop(&first), 0);
-	ck_assert(!test_log_has(&first, "runtime error"));
-	ck_assert(!test_log_has(&first, "Sanitizer"));
-	test_service_end(&first);
-	test_service_end(&second);
+	test_pair_end(&first, &second);
 }
 
 START_TEST(status_names_each)

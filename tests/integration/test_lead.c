@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pair.h"
 #include "sat_client.h"
 #include "suite.h"
 #include "testbed.h"
@@ -15,19 +16,11 @@
 
 static struct test_service first, second; /* of the second, its Postgres only */
 static struct sat_client *ann, *bob;
-static unsigned clients;
 
 static struct sat_client *
 client_of(const char *user)
 {
-	char id[16];
-	struct sat_client *new;
-
-	snprintf(id, sizeof id, "c%u", clients++);
-	new = sat_connect(first.port, id);
-	sat_login(new, user);
-	sat_start(new, NULL, 0);
-	return new;
+	return sat_begin(first.port, NULL, user);
 }
 
 static void
@@ -49,13 +42,7 @@ await_leader(const char *instance)
 static void
 set_up(void)
 {
-	static char url[600];
-
-	test_postgres_start(&first, "fsync=off");
-	test_postgres_start(&second, "fsync=off");
-	snprintf(url, sizeof url, "DATABASE_URL_2=%s", second.url);
-	first.env[0] = "AUTH_MODE=insecure";
-	first.env[1] = url;
+	test_pair_start(&first, &second, "fsync=off");
 	first.env[2] = "LOG_STORE_LEAD_TIME=1";
 	test_leyden_start(&first);
 	test_sql(&first, "SELECT electric.migration_version('1');"
@@ -76,11 +63,7 @@ tear_down(void)
 {
 	sat_free(ann);
 	sat_free(bob);
-	ck_assert_int_eq(test_leyden_stop(&first), 0);
-	ck_assert(!test_log_has(&first, "runtime error"));
-	ck_assert(!test_log_has(&first, "Sanitizer"));
-	test_service_end(&first);
-	test_service_end(&second);
+	test_pair_end(&first, &second);
 }
 
 static const SatOpRow *
@@ -127,17 +110,11 @@ write_item(struct sat_client *c, const char *id, const char *a)
 	sat_write(c, 1700000000000, &op, 1);
 }
 
-/* Both hold the same, which is so many rows. */
+/* Both hold the same, which is so many rows of the table. */
 static void
 await_equal(const char *table, const char *rows)
 {
-	char hash[64];
-
-	test_sql_await(&first, rows, "SELECT count(*) FROM %s", table);
-	snprintf(hash, sizeof hash, "%s",
-	    test_sql(&first, "SELECT md5(string_agg(t::text, ';' ORDER BY t.id)) FROM %s AS t", table));
-	test_sql_await(
-	    &second, hash, "SELECT md5(string_agg(t::text, ';' ORDER BY t.id)) FROM %s AS t", table);
+	test_pair_await_equal(&first, &second, table, rows);
 }
 
 /* So many operations in the log have this text. */

@@ -22,13 +22,7 @@ static unsigned n_rows;
 static void
 connect_client(void)
 {
-	static unsigned n;
-	char id[16];
-
-	snprintf(id, sizeof id, "c%u", n++);
-	c = sat_connect(service.port, id);
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
+	c = sat_begin(service.port, NULL, "ann");
 	sat_message_free(sat_await(c, SAT_RELATION));
 }
 

@@ -43,9 +43,7 @@ connect_client(int i)
 	char id[16];
 
 	snprintf(id, sizeof id, "m%d", i);
-	all[i] = sat_connect(service.port, id);
-	sat_login(all[i], "ann");
-	sat_start(all[i], NULL, 0);
+	all[i] = sat_begin(service.port, id, "ann");
 	sat_subscribe(all[i], SUBSCRIPTION, items, 1, NULL);
 }
 

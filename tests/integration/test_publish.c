@@ -29,9 +29,7 @@ set_up(void)
 			   "SELECT electric.migration_version('1');"
 			   "CALL electric.electrify('parents'); CALL electric.electrify('children');"
 			   "ALTER TABLE parents ADD CONSTRAINT small CHECK (length(v) < 10)");
-	c = sat_connect(service.port, "c");
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
+	c = sat_begin(service.port, "c", "ann");
 	sat_message_free(sat_await(c, SAT_RELATION));
 	sat_message_free(sat_await(c, SAT_RELATION));
 	sat_subscribe(c, "11111111-1111-4111-8111-111111111111", tables, 2, NULL);
@@ -224,9 +222,7 @@ START_TEST(a_promoted_standby_takes_over)
 
 	snprintf(before, sizeof before, "%s", test_sql(&service, "SELECT count(*) FROM parents"));
 	test_shell("scripts/postgres failover %s/pg 2>&1 && echo", service.dir);
-	other = sat_connect(service.port, "of the standby");
-	sat_login(other, "ann");
-	sat_start(other, NULL, 0);
+	other = sat_begin(service.port, "of the standby", "ann");
 	sat_message_free(sat_await(other, SAT_RELATION));
 	sat_message_free(sat_await(other, SAT_RELATION));
 	sat_write(other, ++written, &op, 1);
@@ -241,10 +237,8 @@ START_TEST(a_value_must_be_text)
 {
 	static const char *const row[] = { "\xff", "v" };
 	struct sat_write_op op = { .kind = SAT_INSERT, .table = "parents", .row = row };
-	struct sat_client *other = sat_connect(service.port, "other");
+	struct sat_client *other = sat_begin(service.port, "other", "ann");
 
-	sat_login(other, "ann");
-	sat_start(other, NULL, 0);
 	sat_message_free(sat_await(other, SAT_RELATION));
 	sat_message_free(sat_await(other, SAT_RELATION));
 	sat_write(other, ++written, &op, 1);

@@ -446,11 +446,7 @@ next_transaction(struct sat_client *c)
 static struct sat_client *
 starter(const char *id)
 {
-	struct sat_client *c = sat_connect(service.port, id);
-
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
-	return c;
+	return sat_begin(service.port, id, "ann");
 }
 
 /* One that has got this version. */

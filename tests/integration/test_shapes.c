@@ -18,19 +18,11 @@
 static struct test_service service = { .env = { "AUTH_MODE=insecure", "WS_GATEWAY_STALL_TIME=1", NULL } };
 static struct sat_client *c;
 static char seen[4096]; /* the rows of a delivery, "table:id " each */
-static unsigned clients;
 
 static struct sat_client *
 client_of(const char *user)
 {
-	char id[16];
-	struct sat_client *new;
-
-	snprintf(id, sizeof id, "c%u", clients++);
-	new = sat_connect(service.port, id);
-	sat_login(new, user);
-	sat_start(new, NULL, 0);
-	return new;
+	return sat_begin(service.port, NULL, user);
 }
 
 static void

@@ -94,14 +94,8 @@ ask(struct sat_client *c, unsigned n, const char *table)
 static struct sat_client *
 client_of(const char *user)
 {
-	static unsigned n;
-	char id[16];
-	struct sat_client *c;
+	struct sat_client *c = sat_begin(service.port, NULL, user);
 
-	snprintf(id, sizeof id, "c%u", n++);
-	c = sat_connect(service.port, id);
-	sat_login(c, user);
-	sat_start(c, NULL, 0);
 	c->data = calloc(1, sizeof(struct taken));
 	c->on_message = note;
 	return c;

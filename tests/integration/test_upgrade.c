@@ -44,10 +44,8 @@ static struct sat_client *
 subscriber(const char *id)
 {
 	const char *const items[] = { "items" };
-	struct sat_client *c = sat_connect(service.port, id);
+	struct sat_client *c = sat_begin(service.port, id, "ann");
 
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
 	sat_subscribe(c, SUBSCRIPTION, items, 1, NULL);
 	return c;
 }

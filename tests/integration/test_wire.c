@@ -47,10 +47,8 @@ note_row(struct sat_client *c, const SatOpInsert *row)
 static struct sat_client *
 subscriber(const char *id)
 {
-	struct sat_client *c = sat_connect(service.port, id);
+	struct sat_client *c = sat_begin(service.port, id, "ann");
 
-	sat_login(c, "ann");
-	sat_start(c, NULL, 0);
 	sat_message_free(sat_await(c, SAT_RELATION));
 	seen[0] = '\0';
 	sat_subscribe(c, SUBSCRIPTION, (const char *[]){ "items" }, 1, note_row);

@@ -518,6 +518,20 @@ sat_start(struct sat_client *c, char **subscriptions, size_t n)
 	sat_message_free(m);
 }
 
+struct sat_client *
+sat_begin(unsigned port, const char *id, const char *user_id)
+{
+	static unsigned n;
+	char next[16];
+	struct sat_client *c;
+
+	snprintf(next, sizeof next, "c%u", n++);
+	c = sat_connect(port, id != NULL ? id : next);
+	sat_login(c, user_id);
+	sat_start(c, NULL, 0);
+	return c;
+}
+
 void
 sat_ask_subscription(struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n)
 {

@@ -89,6 +89,8 @@ void sat_login(struct sat_client *c, const char *user_id);
 void sat_ask_start(struct sat_client *c, char **subscriptions, size_t n);
 /* The same, and awaits the answer. */
 void sat_start(struct sat_client *c, char **subscriptions, size_t n);
+/* A new client, connected as this user, that has begun afresh. `id` NULL: one that no other has. */
+struct sat_client *sat_begin(unsigned port, const char *id, const char *user_id);
 /* Asks for tables in one request. */
 void sat_ask_subscription(
     struct sat_client *c, const char *subscription_id, const char *const *tables, size_t n);
