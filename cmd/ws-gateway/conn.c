@@ -27,7 +27,8 @@
 #define STRANGER_MESSAGE (128 * 1024) /* bytes in a message of who has not authenticated: a token fits */
 #define UNTAKEN_MAX	 4096 /* chunks that wait to be taken before nothing more is read: answers, mostly */
 #define UNTAKEN_STRANGER 64
-#define UNTAKEN_PONGS	 4096 /* bytes that wait before pings are no longer answered */
+#define UNTAKEN_PONGS	 4096  /* bytes that wait before pings are no longer answered */
+#define UNSENT		 65536 /* bytes that the kernel takes before the network does: else, megabytes */
 
 enum conn_state {
 	CONN_HANDSHAKE, /* the HTTP request is being read */
@@ -544,9 +545,10 @@ void
 conn_new(int fd, const struct sockaddr_storage *addr)
 {
 	struct conn *c = xcalloc(1, sizeof *c);
-	int one = 1;
+	int one = 1, unsent = UNSENT;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 	wire_open(&c->wire, fd);
 	c->since = ev_now(loop());
 	c->peer = *addr;
