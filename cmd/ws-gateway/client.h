@@ -52,7 +52,8 @@ struct client {
 	bool held;	     /* the stream stands while a snapshot is taken */
 	bool in_transaction; /* a begin was sent, its commit not yet */
 	struct cursor cursor;
-	bool echoed; /* it was sent a transaction of its own, and nothing since */
+	size_t kept_back; /* bytes of what comes next, which had no room; 0: it was not kept back */
+	bool echoed;	  /* it was sent a transaction of its own, and nothing since */
 	ev_timer after_echo;
 	struct audience *audience;
 	const struct table_version **announced; /* relations sent since the stream started */

@@ -240,20 +240,27 @@ note_sent(const struct client *c, const Transaction *t)
 		histogram_observe(&figures.commit_to_sent, ev_now(loop()) - committed);
 }
 
-/* The client is to be left alone with its echo for a moment, or has no room: what waits for it is no longer
- * than its buffer, but for one long message. */
+/* What waits for a client is no longer than its buffer, but for one long message. */
 static bool
-must_wait(struct client *c, const struct chunk *chunk, bool own)
+has_room(const struct client *c, size_t n)
 {
 	size_t waiting = conn_pending(c->conn);
 
+	return waiting == 0 || waiting + n <= gateway_client_buffer();
+}
+
+/* The client is to be left alone with its echo for a moment, or has no room. */
+static bool
+must_wait(struct client *c, const struct chunk *chunk, bool own)
+{
 	if (!own && c->echoed) {
 		ev_timer_init(&c->after_echo, on_after_echo, ECHO_GAP, 0.);
 		c->after_echo.data = c;
 		ev_timer_start(loop(), &c->after_echo);
 		return true;
 	}
-	return waiting > 0 && waiting + chunk->len > gateway_client_buffer();
+	c->kept_back = has_room(c, chunk->len) ? 0 : chunk->len;
+	return c->kept_back > 0;
 }
 
 /* False: not now. */
@@ -300,8 +307,7 @@ replicate_pump(struct client *c)
 
 	if (ev_is_active(&c->after_echo))
 		return;
-	while (c->state == CLIENT_IN && c->streaming && !c->held &&
-	       conn_pending(c->conn) < gateway_client_buffer()) {
+	while (c->state == CLIENT_IN && c->streaming && !c->held && has_room(c, c->kept_back)) {
 		if (!c->in_transaction && delivery_at(c))
 			return;
 		switch (stream_next(&c->cursor, &record)) {
