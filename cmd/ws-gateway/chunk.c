@@ -27,6 +27,7 @@ chunk_raw(const void *p, size_t n)
 }
 
 #define FIN    0x80
+#define OPCODE 0x0f
 #define BINARY 2 /* the opcode of a message's first frame; the others' is 0 */
 
 /* A frame with room for n bytes; *body is where they go. */
@@ -64,6 +65,18 @@ chunk_fragment(uint8_t code, const void *data, size_t n, bool continues, bool go
 	if (n > 0)
 		memcpy(body, data, n);
 	return c;
+}
+
+bool
+chunk_continues(const struct chunk *c)
+{
+	return (c->data[0] & OPCODE) == 0;
+}
+
+bool
+chunk_goes_on(const struct chunk *c)
+{
+	return !(c->data[0] & FIN);
 }
 
 struct chunk *

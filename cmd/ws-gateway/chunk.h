@@ -22,6 +22,9 @@ struct chunk *chunk_raw(const void *p, size_t n);
 struct chunk *chunk_frame(uint8_t code, const void *body, size_t n);
 /* The same of a message in several frames: `continues` one, `goes_on` in another. */
 struct chunk *chunk_fragment(uint8_t code, const void *body, size_t n, bool continues, bool goes_on);
+/* Which of the two it is; any other frame is neither. */
+bool chunk_continues(const struct chunk *c);
+bool chunk_goes_on(const struct chunk *c);
 struct chunk *chunk_message(uint8_t code, const ProtobufCMessage *message);
 struct chunk *chunk_ref(struct chunk *c);
 void chunk_unref(struct chunk *c); /* NULL is fine */

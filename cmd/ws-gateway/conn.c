@@ -19,6 +19,7 @@
 #include "handshake.h"
 #include "log.h"
 #include "peer.h"
+#include "queue.h"
 #include "wire.h"
 #include "xalloc.h"
 
@@ -46,10 +47,13 @@ struct conn {
 	ev_io io;
 	ev_timer deadline;
 	wslay_event_context_ptr ws;
-	struct buf in;	    /* bytes not yet parsed */
-	struct buf message; /* of several frames, or of one that has not come whole */
-	struct chunk **out; /* ring of chunks to be sent */
-	size_t out_cap, out_head, out_count, out_offset, out_bytes;
+	struct buf in;		 /* bytes not yet parsed */
+	struct buf message;	 /* of several frames, or of one that has not come whole */
+	struct queue out;	 /* to be sent */
+	size_t out_offset;	 /* bytes of its first that are */
+	size_t out_bytes;	 /* that are not */
+	bool in_message;	 /* the last that was queued goes on */
+	struct queue after;	 /* messages that wait for the end of that one */
 	ev_tstamp untaken_since; /* loop time since which the kernel has taken nothing of that */
 	bool paused, parsing;
 	bool in_control_frame; /* the frame that is coming in is one */
@@ -107,9 +111,8 @@ destroy(struct conn *c)
 	wire_close(&c->wire);
 	if (c->ws != NULL)
 		wslay_event_context_free(c->ws);
-	for (; c->out_count > 0; c->out_count--, c->out_head = (c->out_head + 1) % c->out_cap)
-		chunk_unref(c->out[c->out_head]);
-	free(c->out);
+	queue_clear(&c->out);
+	queue_clear(&c->after);
 	buf_clear(&c->in);
 	buf_clear(&c->message);
 	stranger_remove(c);
@@ -139,17 +142,17 @@ conn_dismiss_stranger(void)
 static bool
 is_glutted(const struct conn *c)
 {
-	return c->out_count > (c->is_stranger ? UNTAKEN_STRANGER : UNTAKEN_MAX);
+	return c->out.count + c->after.count > (c->is_stranger ? UNTAKEN_STRANGER : UNTAKEN_MAX);
 }
 
 static void
 watch(struct conn *c)
 {
 	int events = (c->paused || is_glutted(c) || c->state == CONN_CLOSING ? 0 : EV_READ) |
-		     (c->out_count > 0 || c->wire.wants_write ? EV_WRITE : 0);
+		     (c->out.count > 0 || c->wire.wants_write ? EV_WRITE : 0);
 
 	/* A closing connection is read from to see the other side go. */
-	if (c->state == CONN_CLOSING && c->out_count == 0)
+	if (c->state == CONN_CLOSING && c->out.count == 0)
 		events = EV_READ;
 	if ((events & EV_READ) && wire_pending(&c->wire))
 		ev_feed_event(loop(), &c->io, EV_READ);
@@ -167,20 +170,9 @@ watch(struct conn *c)
 static void
 push(struct conn *c, struct chunk *chunk)
 {
-	if (c->out_count == c->out_cap) {
-		size_t cap = c->out_cap != 0 ? c->out_cap * 2 : 8;
-		struct chunk **ring = xmalloc(cap * sizeof *ring);
-
-		for (size_t i = 0; i < c->out_count; i++)
-			ring[i] = c->out[(c->out_head + i) % c->out_cap];
-		free(c->out);
-		c->out = ring;
-		c->out_cap = cap;
-		c->out_head = 0;
-	}
-	if (c->out_count == 0)
+	if (c->out.count == 0)
 		c->untaken_since = ev_now(loop());
-	c->out[(c->out_head + c->out_count++) % c->out_cap] = chunk;
+	queue_put(&c->out, chunk);
 	c->out_bytes += chunk->len;
 	watch(c);
 }
@@ -188,10 +180,24 @@ push(struct conn *c, struct chunk *chunk)
 void
 conn_send(struct conn *c, struct chunk *chunk)
 {
-	if (c->state == CONN_CLOSING)
+	if (c->state == CONN_CLOSING) {
 		chunk_unref(chunk);
-	else
-		push(c, chunk);
+		return;
+	}
+	if (c->in_message && !chunk_continues(chunk)) {
+		queue_put(&c->after, chunk);
+		return;
+	}
+	push(c, chunk);
+	c->in_message = chunk_goes_on(chunk);
+	while (!c->in_message && c->after.count > 0)
+		push(c, queue_take(&c->after));
+}
+
+bool
+conn_in_message(const struct conn *c)
+{
+	return c->in_message;
 }
 
 size_t
@@ -203,7 +209,7 @@ conn_pending(const struct conn *c)
 double
 conn_untaken_for(const struct conn *c)
 {
-	return c->out_count > 0 ? ev_now(loop()) - c->untaken_since : 0.;
+	return c->out.count > 0 ? ev_now(loop()) - c->untaken_since : 0.;
 }
 
 static void
@@ -211,7 +217,7 @@ sent(struct conn *c, size_t n)
 {
 	c->out_bytes -= n;
 	while (n > 0) {
-		struct chunk *first = c->out[c->out_head];
+		const struct chunk *first = queue_at(&c->out, 0);
 		size_t left = first->len - c->out_offset;
 
 		if (n < left) {
@@ -220,9 +226,7 @@ sent(struct conn *c, size_t n)
 		}
 		n -= left;
 		c->out_offset = 0;
-		c->out_head = (c->out_head + 1) % c->out_cap;
-		c->out_count--;
-		chunk_unref(first);
+		chunk_unref(queue_take(&c->out));
 	}
 }
 
@@ -230,13 +234,13 @@ sent(struct conn *c, size_t n)
 static bool
 flush(struct conn *c)
 {
-	while (c->out_count > 0) {
+	while (c->out.count > 0) {
 		struct iovec iov[64];
 		int n_iov = 0;
 		ssize_t n;
 
-		for (size_t i = 0; i < c->out_count && n_iov < 64; i++) {
-			struct chunk *chunk = c->out[(c->out_head + i) % c->out_cap];
+		for (size_t i = 0; i < c->out.count && n_iov < 64; i++) {
+			struct chunk *chunk = queue_at(&c->out, i);
 			size_t offset = i == 0 ? c->out_offset : 0;
 
 			iov[n_iov++] = (struct iovec){ chunk->data + offset, chunk->len - offset };
@@ -464,7 +468,7 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 	}
 	if (!flush(c))
 		return;
-	if (c->state == CONN_CLOSING && c->out_count == 0)
+	if (c->state == CONN_CLOSING && c->out.count == 0)
 		wire_shutdown(&c->wire);
 	watch(c);
 	if (c->client != NULL && c->state == CONN_OPEN)

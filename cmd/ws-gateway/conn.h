@@ -33,8 +33,11 @@ double conn_stranger_age(void);
 /* Closes its connection; there is one. */
 void conn_dismiss_stranger(void);
 
-/* Queues a chunk and takes over the caller's reference. After a close it only drops it. */
+/* Queues a chunk and takes over the caller's reference. After a close it only drops it. What comes while a
+ * message of several frames is not whole goes out after that. */
 void conn_send(struct conn *c, struct chunk *chunk);
+/* Is there such a message? */
+bool conn_in_message(const struct conn *c);
 /* Bytes queued that the kernel has not taken. */
 size_t conn_pending(const struct conn *c);
 /* Seconds for which it has taken nothing of them; 0: nothing is queued. From STALLED on it counts as stalled.

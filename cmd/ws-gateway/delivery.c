@@ -48,6 +48,10 @@ delivery_stop(struct client *c, const struct subscription *s)
 {
 	if (c->delivery == NULL || c->delivery->subscription != s)
 		return;
+	if (c->state != CLIENT_GONE && conn_in_message(c->conn)) {
+		c->delivery->subscription = NULL; /* the row is still sent to its end */
+		return;
+	}
 	delivery_cancel_snapshot(c->delivery);
 	delivery_end(c);
 }
@@ -72,15 +76,16 @@ delivery_fail(struct delivery *d, const char *why, uint32_t too_long)
 	SatSubsDataError error = SAT_SUBS_DATA_ERROR__INIT;
 	SatSubsDataError__ShapeReqError limit = SAT_SUBS_DATA_ERROR__SHAPE_REQ_ERROR__INIT,
 					*limits[] = { &limit };
-	size_t request = request_of(d, too_long);
+	size_t request;
 
 	log_warning("delivery-failed", "%s subscription=%s error=%s", client_name(c),
-	    s->saved->subscription_id, log_quote(why));
-	if (d->state >= DELIVERY_SAVING || d->only_known || d->in_message) {
+	    s != NULL ? s->saved->subscription_id : "", log_quote(why));
+	if (d->state >= DELIVERY_SAVING || d->only_known || conn_in_message(c->conn)) {
 		/* The client would take what it has for all, or what is said now for the row's end. */
 		client_close(c, "its initial rows could not be read to the end");
 		return;
 	}
+	request = request_of(d, too_long);
 	error.message = (char *)(uintptr_t) "Could not retrieve initial data for subscription";
 	error.subscription_id = s->saved->subscription_id;
 	if (request < s->saved->n_requests) {
@@ -297,18 +302,39 @@ delivery_grant(struct client *c)
 	delivery_grant_bytes(d, room - (waiting + d->granted < room ? waiting + d->granted : room));
 }
 
+/* Of a delivery that was stopped within a row: the row's next frame. */
+static void
+on_row_rest(struct delivery *d, struct chunk *chunk)
+{
+	struct client *c = d->client;
+
+	conn_send(c->conn, chunk_ref(chunk));
+	if (conn_in_message(c->conn)) {
+		delivery_grant(c);
+		return;
+	}
+	delivery_cancel_snapshot(d);
+	delivery_end(c);
+	delivery_next(c);
+	replicate_pump(c);
+}
+
 /* Rows have come, which others may share. */
 static void
 on_rows(struct delivery *d, const RowsRead *rows, struct chunk *chunk)
 {
 	struct client *c = d->client;
-	const Subscription *saved = d->subscription->saved;
+	const Subscription *saved;
 
 	if (d->state < DELIVERY_SENDING)
 		return;
 	d->granted -= rows->ops.len < d->granted ? rows->ops.len : d->granted;
 	d->whole = false;
-	d->in_message = rows->goes_on;
+	if (d->subscription == NULL) {
+		on_row_rest(d, chunk);
+		return;
+	}
+	saved = d->subscription->saved;
 	if (rows->known && d->state == DELIVERY_SENDING)
 		finish(d, true);
 	if (d->state == DELIVERY_SENDING) {

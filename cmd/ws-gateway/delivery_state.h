@@ -21,7 +21,7 @@ enum delivery_state {
 struct delivery {
 	struct delivery *bucket_next;
 	struct client *client;
-	struct subscription *subscription;
+	struct subscription *subscription; /* NULL: it was given up within a row, of which the rest is sent */
 	enum delivery_state state;
 	struct peer *peer; /* the pg-snapshot that is asked */
 	uint32_t snapshot;
@@ -38,7 +38,6 @@ struct delivery {
 	uint64_t granted;     /* bytes that pg-snapshot may still send */
 	bool whole;	      /* it knows that nothing waits for the socket */
 	bool ended;	      /* it has sent all */
-	bool in_message;      /* and, of a row in several frames, not the last */
 	struct chunk **known; /* DELIVERY_SAVING: rows that have come already and are to follow */
 	size_t n_known;
 	ev_timer gap;

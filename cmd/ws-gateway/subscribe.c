@@ -315,6 +315,7 @@ subscribe_clear(struct client *c)
 {
 	while (c->subscriptions != NULL)
 		subscription_remove(c, c->subscriptions);
+	delivery_stop(c, NULL);
 }
 
 size_t

@@ -446,6 +446,65 @@ START_TEST(a_long_row_comes_in_pieces)
 }
 END_TEST
 
+static unsigned answer; /* the code of the message that answers a request */
+
+static void
+note_answer(struct sat_client *c, const struct sat_message *m)
+{
+	if (m->code == SAT_PING_RESP || m->code == SAT_UNSUBS_RESP)
+		answer = m->code;
+	note(c, m);
+}
+
+/* A client within its long row, that has taken some of it and does not read on before it sends something. */
+static struct sat_client *
+within_a_row(void)
+{
+	struct sat_client *c = client_of("ann");
+
+	c->on_message = note_answer;
+	answer = 0;
+	ask(c, 1, "longest");
+	AWAIT(taken(c)->begun);
+	stop_reading(c);
+	AWAIT(queued() > 0);
+	return c;
+}
+
+/* No message may come between the frames of another. */
+START_TEST(an_answer_waits_until_the_row_is_whole)
+{
+	struct sat_client *c = within_a_row();
+	SatPingReq ping = SAT_PING_REQ__INIT;
+
+	sat_send(c, SAT_PING_REQ, &ping.base);
+	AWAIT(c->fd < 0 || answer == SAT_PING_RESP);
+	ck_assert_int_ge(c->fd, 0);
+	AWAIT(taken(c)->ended);
+	ck_assert_uint_eq(taken(c)->rows, 1);
+	end_client(c);
+}
+END_TEST
+
+START_TEST(a_row_of_no_interest_is_sent_to_its_end)
+{
+	struct sat_client *c = within_a_row();
+	char id[40], *ids[] = { id };
+	SatUnsubsReq request = SAT_UNSUBS_REQ__INIT;
+
+	snprintf(id, sizeof id, "11111111-1111-4111-8111-111111111101");
+	request.subscription_ids = ids;
+	request.n_subscription_ids = 1;
+	sat_send(c, SAT_UNSUBS_REQ, &request.base);
+	AWAIT(c->fd < 0 || answer == SAT_UNSUBS_RESP);
+	ck_assert_int_ge(c->fd, 0);
+	ck_assert(!taken(c)->ended);
+	subscribe(c, 1, "plain");
+	ck_assert_uint_eq(taken(c)->rows, 2);
+	end_client(c);
+}
+END_TEST
+
 START_TEST(a_row_over_the_limit_is_told)
 {
 	struct sat_client *c = client_of("ann");
@@ -648,10 +707,11 @@ main(int argc, char **argv)
 {
 	const TTest *const tests[] = { few_connections_serve_hundreds, who_asks_for_the_same_shares,
 		a_slow_one_slows_nobody, who_does_not_read_costs_little, what_was_read_comes_without_postgres,
-		a_delivery_that_breaks_is_told, a_long_row_comes_in_pieces, a_row_over_the_limit_is_told,
-		a_delivery_cut_off_begins_again, a_delivery_after_the_lsn_comes_again,
-		what_a_client_wrote_comes_until_it_has_it, a_snapshot_need_not_be_a_prefix,
-		a_late_commit_is_waited_for };
+		a_delivery_that_breaks_is_told, a_long_row_comes_in_pieces,
+		an_answer_waits_until_the_row_is_whole, a_row_of_no_interest_is_sent_to_its_end,
+		a_row_over_the_limit_is_told, a_delivery_cut_off_begins_again,
+		a_delivery_after_the_lsn_comes_again, what_a_client_wrote_comes_until_it_has_it,
+		a_snapshot_need_not_be_a_prefix, a_late_commit_is_waited_for };
 
 	return suite_run(
 	    &(struct suite_tests){ "snapshots", tests, sizeof tests / sizeof *tests, set_up, tear_down },
