@@ -86,11 +86,36 @@ on_mask(wslay_event_context_ptr ws, uint8_t *p, size_t n, void *data)
 static void on_frame(struct sat_client *c, const uint8_t *p, size_t n);
 
 static void
+on_frame_start(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_start_arg *arg, void *data)
+{
+	struct sat_client *c = data;
+
+	(void)ws;
+	c->in_control_frame = wslay_is_ctrl_frame(arg->opcode);
+}
+
+/* Messages are put together here: wslay would copy them oftener. */
+static void
+on_bytes(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_chunk_arg *arg, void *data)
+{
+	struct sat_client *c = data;
+
+	(void)ws;
+	if (!c->in_control_frame)
+		buf_put(&c->message, arg->data, arg->data_length);
+}
+
+static void
 on_msg(wslay_event_context_ptr ws, const struct wslay_event_on_msg_recv_arg *arg, void *data)
 {
+	struct sat_client *c = data;
+
 	(void)ws;
+	if (wslay_is_ctrl_frame(arg->opcode))
+		return;
 	if (arg->opcode == WSLAY_BINARY_FRAME)
-		on_frame(data, arg->msg, arg->msg_length);
+		on_frame(c, buf_data(&c->message), c->message.len);
+	c->message.len = 0; /* its memory serves for the next */
 }
 
 static void
@@ -194,6 +219,8 @@ open_socket(struct sat_client *c, unsigned port, time_t seconds)
 	static const struct wslay_event_callbacks callbacks = { .recv_callback = on_recv,
 		.send_callback = on_send,
 		.genmask_callback = on_mask,
+		.on_frame_recv_start_callback = on_frame_start,
+		.on_frame_recv_chunk_callback = on_bytes,
 		.on_msg_recv_callback = on_msg };
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 		.sin_port = htons((uint16_t)port),
@@ -203,6 +230,7 @@ open_socket(struct sat_client *c, unsigned port, time_t seconds)
 	int one = 1;
 
 	buf_take(&c->in, c->in.len);
+	c->message.len = 0;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -215,6 +243,7 @@ open_socket(struct sat_client *c, unsigned port, time_t seconds)
 	c->open = true;
 	wslay_event_context_free(c->ws);
 	wslay_event_context_client_init(&c->ws, &callbacks, c);
+	wslay_event_config_set_no_buffering(c->ws, 1);
 	wslay_event_config_set_max_recv_msg_length(c->ws, 1u << 30);
 	ev_init(&c->io, on_io);
 	c->io.data = c;
@@ -264,6 +293,7 @@ sat_free(struct sat_client *c)
 	}
 	wslay_event_context_free(c->ws);
 	buf_clear(&c->in);
+	buf_clear(&c->message);
 	free(c->relations);
 	free(c);
 }

@@ -54,7 +54,9 @@ struct sat_client {
 	ev_io io;
 	struct wslay_event_context *ws;
 	struct buf in;
-	bool announced; /* our relations, in this connection */
+	struct buf message;    /* that has not come whole */
+	bool in_control_frame; /* the frame that is coming in is one */
+	bool announced;	       /* our relations, in this connection */
 };
 
 /* A client that is not connected: sat_reopen() does that. */
