@@ -13,7 +13,7 @@
 #define LEAST_TOAST                                                                                          \
 	"32768"		/* bytes: a table with less put aside has no long row, however well it is packed */
 #define WIDE  "4000000" /* bytes of a row that is sent in pieces */
-#define PIECE "16000"
+#define PIECE "32768"
 
 void
 rows_lookup(struct buf *sql, const Table *table)
@@ -83,6 +83,12 @@ put_column(struct buf *sql, const Column *c)
 	pg_put_identifier(sql, c->name);
 }
 
+static bool
+is_text(const Column *c)
+{
+	return strcmp(c->type, "text") == 0 || strcmp(c->type, "varchar") == 0;
+}
+
 /* The row's length without looking at long values: of what Postgres has packed itself, as if it were a
  * quarter. */
 static void
@@ -91,23 +97,25 @@ put_length(struct buf *sql, const Table *table)
 	buf_puts(sql, "(0");
 	for (size_t i = 0; i < table->n_columns; i++) {
 		const Column *c = table->columns[i];
-		bool is_text = strcmp(c->type, "text") == 0 || strcmp(c->type, "varchar") == 0;
 		bool is_bytea = strcmp(c->type, "bytea") == 0;
 
 		buf_printf(sql, " + coalesce(%d::bigint * %s(",
-		    is_text    ? 1
+		    is_text(c) ? 1
 		    : is_bytea ? 2
 			       : 4,
-		    is_text || is_bytea ? "octet_length" : "pg_column_size");
+		    is_text(c) || is_bytea ? "octet_length" : "pg_column_size");
 		put_column(sql, c);
 		buf_puts(sql, "), 0)");
 	}
 	buf_puts(sql, ")");
 }
 
+#define WIDE_FIELDS 6
+
 /*
  * Long rows: each is put together once, and comes as lines of lengths (in the first alone), tags, column and
  * piece. The outer joins are of functions, so the order is that of the rows, their columns and pieces.
+ * Binary, for the pieces' sake; all else is text.
  */
 static void
 put_wide(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
@@ -116,13 +124,15 @@ put_wide(struct buf *sql, const Table *table, const PGresult *r, const TakeSnaps
 	for (size_t i = 0; i < table->n_columns; i++)
 		buf_printf(sql, "%slength(s.b[%zu])", i > 0 ? ", " : "", i + 1);
 	buf_puts(sql,
-	    "] END, " TAGS ", n, encode(substr(s.b[n], 1 + i * " PIECE ", " PIECE "), 'hex') FROM (SELECT "
+	    "]::text END, s._tags[1].ms::text, s._tags[1].source::text, CASE WHEN s._tags[2].ms IS NOT NULL "
+	    "THEN s._tags::text END, n::text, substr(s.b[n], 1 + i * " PIECE ", " PIECE ") FROM (SELECT "
 	    "s._tags, ARRAY[");
 	for (size_t i = 0; i < table->n_columns; i++) {
 		buf_puts(sql, i > 0 ? ", CASE WHEN " : "CASE WHEN ");
 		put_column(sql, table->columns[i]);
 		/* As the type writes itself: a cast may not. */
-		buf_puts(sql, " IS NOT NULL THEN convert_to(format('%s', ");
+		buf_puts(sql, is_text(table->columns[i]) ? " IS NOT NULL THEN convert_to(("
+							 : " IS NOT NULL THEN convert_to(format('%s', ");
 		put_column(sql, table->columns[i]);
 		buf_puts(sql, "), 'UTF8') END");
 	}
@@ -130,9 +140,9 @@ put_wide(struct buf *sql, const Table *table, const PGresult *r, const TakeSnaps
 	put_from(sql, table, r, take, known);
 	buf_puts(sql, " AND ");
 	put_length(sql, table);
-	buf_puts(sql,
-	    " > " WIDE " OFFSET 0) AS s, LATERAL generate_subscripts(s.b, 1) AS n, "
-	    "LATERAL generate_series(0, greatest(length(s.b[n]) - 1, 0) / " PIECE ") AS i) TO STDOUT");
+	buf_puts(sql, " > " WIDE " OFFSET 0) AS s, LATERAL generate_subscripts(s.b, 1) AS n, "
+		      "LATERAL generate_series(0, greatest(length(s.b[n]) - 1, 0) / " PIECE
+		      ") AS i) TO STDOUT (FORMAT binary)");
 }
 
 bool
@@ -242,39 +252,57 @@ begin_wide(struct buf *body, struct wide_row *w, const Table *table, const struc
 	return true;
 }
 
-/* As Postgres writes it; anything else is no digit: above 15. */
-static unsigned
-hex_digit(uint8_t c)
-{
-	return c >= '0' && c <= '9' ? c - 48u : c >= 'a' && c <= 'f' ? c - 97u + 10 : 16;
-}
+#define SIGNATURE "PGCOPY\n\377\r\n" /* and its NUL */
 
+/* What comes before the first line, and the last, which is none, are passed over: *end, then. */
 static bool
-add_hex(struct buf *body, const struct sat_value *hex)
+read_binary(const uint8_t *line, size_t n, struct sat_value *fields, size_t count, bool *end)
 {
-	uint8_t *p = buf_room(body, hex->len / 2);
-	unsigned all = 0;
+	const uint8_t *at = line, *stop = line + n;
 
-	for (size_t i = 0; i + 1 < hex->len; i += 2) {
-		unsigned high = hex_digit(hex->text[i]), low = hex_digit(hex->text[i + 1]);
+	if (n >= sizeof SIGNATURE + 8 && memcmp(at, SIGNATURE, sizeof SIGNATURE) == 0)
+		at += sizeof SIGNATURE + 8; /* flags and the length of an extension: none */
+	*end = at == stop || (stop - at == 2 && at[0] == 0xff && at[1] == 0xff);
+	if (*end)
+		return true;
+	if (stop - at < 2 || (size_t)(at[0] << 8 | at[1]) != count)
+		return false;
+	at += 2;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t len;
 
-		all |= high | low;
-		*p++ = (uint8_t)(high << 4 | low);
+		if (stop - at < 4)
+			return false;
+		len = be32_get(at);
+		at += 4;
+		fields[i] = (struct sat_value){ NULL, 0 };
+		if (len == UINT32_MAX)
+			continue;
+		if (len > (size_t)(stop - at))
+			return false;
+		fields[i] = (struct sat_value){ at, len };
+		at += len;
 	}
-	buf_added(body, hex->len / 2);
-	return all < 16;
+	return at == stop;
 }
 
 bool
-rows_add_piece(struct buf *body, struct wide_row *w, const Table *table, char *line, size_t n, bool *whole)
+rows_add_piece(
+    struct buf *body, struct wide_row *w, const Table *table, const char *line, size_t n, bool *whole)
 {
-	struct sat_value fields[TAG_FIELDS + 3];
-	const struct sat_value *column = &fields[TAG_FIELDS + 1], *hex = &fields[TAG_FIELDS + 2];
+	struct sat_value fields[WIDE_FIELDS];
+	const struct sat_value *column = &fields[WIDE_FIELDS - 2], *piece = &fields[WIDE_FIELDS - 1];
+	bool end;
 	size_t k;
 
-	if (!pgtext_copy_line(line, n, fields, TAG_FIELDS + 3) || column->text == NULL)
+	*whole = false;
+	if (!read_binary((const uint8_t *)line, n, fields, WIDE_FIELDS, &end))
 		return false;
-	k = strtoull((const char *)column->text, NULL, 10) - 1;
+	if (end)
+		return true;
+	if (column->text == NULL)
+		return false;
+	k = strtoull((const char *)column->text, NULL, 10) - 1; /* the next length is no digit */
 	if (fields[0].text != NULL ? !begin_wide(body, w, table, fields) : w->values == NULL)
 		return false;
 	if (k == w->next && w->left == 0 && w->next < table->n_columns) {
@@ -282,9 +310,10 @@ rows_add_piece(struct buf *body, struct wide_row *w, const Table *table, char *l
 		w->next++;
 		sat_oplog_begin_value(body, w->left);
 	}
-	if (k + 1 != w->next || hex->len / 2 > w->left || !add_hex(body, hex))
+	if (k + 1 != w->next || piece->len > w->left)
 		return false;
-	w->left -= hex->len / 2;
+	buf_put(body, piece->text, piece->len);
+	w->left -= piece->len;
 	*whole = w->next == table->n_columns && w->left == 0;
 	if (*whole)
 		sat_oplog_end_insert(body, w->tags, w->n_tags);

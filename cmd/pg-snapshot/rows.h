@@ -41,6 +41,6 @@ struct wide_row {
 /* Appends a line of the other COPY, as far as it goes; *whole: the row has ended. False: it cannot be read.
  */
 bool rows_add_piece(
-    struct buf *body, struct wide_row *w, const Table *table, char *line, size_t n, bool *whole);
+    struct buf *body, struct wide_row *w, const Table *table, const char *line, size_t n, bool *whole);
 
 #endif
