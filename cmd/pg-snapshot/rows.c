@@ -21,6 +21,7 @@ rows_lookup(struct buf *sql, const Table *table)
 	buf_puts(sql, "SELECT format('%I.%I', n.nspname, c.relname), format('electric.%I', s.relname), "
 		      "quote_ident(a.attname), "
 		      "c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > " LEAST_TOAST
+		      ", pg_relation_size(s.oid) > 0"
 		      " FROM electric.electrified AS e"
 		      " JOIN pg_class AS c ON c.oid = e.oid"
 		      " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
@@ -57,13 +58,19 @@ put_client(struct buf *sql, const char *client_id)
 	buf_puts(sql, ")");
 }
 
+/* What stands for the table of tags where nothing was ever put into it: Postgres makes nothing of it. */
+#define NO_TAGS "(SELECT NULL::electric.tag[] AS _tags, NULL::electric.tag[] AS _column_tags)"
+
 /* The rows, joined to their tags, that are asked for. */
 static void
 put_from(struct buf *sql, const Table *table, const PGresult *r, const TakeSnapshot *take, bool known)
 {
-	buf_printf(sql, " FROM %s AS m LEFT JOIN %s AS s ON ", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
-	for (int k = 0; k < PQntuples(r); k++)
-		buf_printf(sql, "%ss.k%d = m.%s", k > 0 ? " AND " : "", k + 1, PQgetvalue(r, k, 2));
+	bool has_tags = PQgetvalue(r, 0, 4)[0] == 't';
+
+	buf_printf(sql, " FROM %s AS m %s JOIN %s AS s", PQgetvalue(r, 0, 0), has_tags ? "LEFT" : "CROSS",
+	    has_tags ? PQgetvalue(r, 0, 1) : NO_TAGS);
+	for (int k = 0; has_tags && k < PQntuples(r); k++)
+		buf_printf(sql, " %s s.k%d = m.%s", k > 0 ? "AND" : "ON", k + 1, PQgetvalue(r, k, 2));
 	buf_puts(sql, " WHERE true");
 	if (rows_are_owned(table)) {
 		buf_puts(sql, " AND coalesce(m." OWNER "::text, '') IN ('', ");
