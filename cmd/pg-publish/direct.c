@@ -21,6 +21,7 @@
 #include "group.h"
 #include "log.h"
 #include "merge.h"
+#include "merge_run.h"
 #include "service.h"
 #include "tables.h"
 #include "writes.h"
@@ -481,10 +482,14 @@ static void
 group_failed(void)
 {
 	bool again = group_failed_before(sqlstate);
+	/* Either pg-ingest is still installing this version of it, or the table is gone. */
+	bool outdated = strcmp(sqlstate, "42883") == 0 && strstr(message, "electric." MERGE_FUNCTION) != NULL;
 
 	brought = false;
 	begin_again();
-	if (is_passing(sqlstate)) {
+	if (outdated)
+		opened = false;
+	if (outdated || is_passing(sqlstate)) {
 		delay();
 		return;
 	}

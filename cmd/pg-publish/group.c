@@ -8,6 +8,7 @@
 
 #include "literal.h"
 #include "merge.h"
+#include "merge_run.h"
 #include "tables.h"
 #include "transaction.h"
 #include "xalloc.h"
@@ -249,7 +250,7 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	/* What one that follows takes over is told to nobody: rows of many transactions go together. */
 	if (follows)
 		return merge_send(conn, w->told, true, way);
-	return merge_send(conn, w->told, false, way) && merge_flush(conn, false) &&
+	return merge_send(conn, w->told, false, way) && merge_run_flush(conn, false) &&
 	       (!w->last || merge_send_checks(conn));
 }
 
@@ -301,7 +302,7 @@ bool
 group_send_rest(PGconn *conn, const struct progress *progress, const struct write *w, bool done, bool follows)
 {
 	return (!merge_concerns(w->told, literal_own_origin()) || send_rows(conn, w, follows)) &&
-	       merge_flush(conn, follows) && (!done || send_progress(conn, progress, w->position));
+	       merge_run_flush(conn, follows) && (!done || send_progress(conn, progress, w->position));
 }
 
 // ---- a group
@@ -329,7 +330,7 @@ group_send(PGconn *conn, const struct progress *progress, const struct write *wr
 			return false;
 		}
 	}
-	return send_run(conn) && merge_flush(conn, follows) &&
+	return send_run(conn) && merge_run_flush(conn, follows) &&
 	       (!done || send_progress(conn, progress, writes[n - 1].position));
 }
 
