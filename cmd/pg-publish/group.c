@@ -251,7 +251,7 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	if (follows)
 		return merge_send(conn, w->told, true, way);
 	return merge_send(conn, w->told, false, way) && merge_run_flush(conn, false) &&
-	       (!w->last || merge_send_checks(conn));
+	       (!w->last || merge_send_end(conn));
 }
 
 /*
@@ -275,7 +275,9 @@ send_wish(PGconn *conn, const struct write *w)
 static bool
 send_told(PGconn *conn, const struct write *w, bool follows)
 {
-	if (follows && !merge_concerns(w->told, literal_own_origin()))
+	bool own = strcmp(w->told->origin, literal_own_origin()) == 0;
+
+	if (follows && ((own && w->told->as_told) || !merge_concerns(w->told, literal_own_origin())))
 		return true;
 	return send_preamble(conn, w, follows) && send_rows(conn, w, follows);
 }

@@ -76,7 +76,7 @@ end_together(struct run *run)
 	lengths = next(run, RUNS);
 	if (run->guess == GUESS_HERE)
 		buf_put(lengths, "-", 1);
-	put_number(lengths, run->together);
+	put_number(lengths, run->guess == GUESS_NONE ? 0 : run->together);
 	run->together = 0;
 }
 

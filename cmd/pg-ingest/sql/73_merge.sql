@@ -15,8 +15,8 @@
 --   electric.merge_all_<oid>(yields, vals, stamps, gone, forced, added, removed, columns, runs)
 --     many rows, in their order. vals has a row of them in each row; stamps says of each row which elements of gone,
 --     forced, added, removed and columns are its own. runs says how many go together: n, they are new, and on a
---     unique_violation one of them may not be, and the caller tries again without runs; -n, they are likely to be here
---     as they are; 1, nothing is known of the row
+--     unique_violation one of them may not be, and the caller tries again with nothing but 0; -n, they are likely to be
+--     here as they are; 0, it is one row, of which nothing is known
 --
 -- Users' triggers have run where the row was written. They, and foreign keys, which the transaction as a whole obeys,
 -- are off here: session_replication_role is replica.
@@ -253,22 +253,24 @@ DECLARE
     stamp electric.stamp;
     first integer := 1;
     n     integer;
+    last  integer;
     k     integer;
 BEGIN
     FOREACH op.n IN ARRAY runs LOOP
-        IF op.n > 1 THEN
+        op.last := op.first + greatest(abs(op.n), 1) - 1;
+        IF op.n > 0 THEN
             -- The fastest way; where one of them is not new, the caller tries again row by row.
             INSERT INTO %2$s AS m (%3$s) %4$s
             SELECT %5$s
-              FROM generate_series(op.first, op.first + op.n - 1) AS r (k);
+              FROM generate_series(op.first, op.last) AS r (k);
             INSERT INTO %6$s AS s (%7$s, _tags, _latest, _column_tags)
             SELECT %8$s, (op.told[$3[r.k]]).added, coalesce((op.told[$3[r.k]]).latest, 0),
                    (op.told[$3[r.k]]).columns
-              FROM generate_series(op.first, op.first + op.n - 1) AS r (k);
+              FROM generate_series(op.first, op.last) AS r (k);
         ELSE
             FOR op.k IN
                 SELECT r.k
-                  FROM generate_series(op.first, op.first + abs(op.n) - 1) AS r (k)
+                  FROM generate_series(op.first, op.last) AS r (k)
                   LEFT JOIN LATERAL (SELECT * FROM %2$s AS m WHERE op.n < 0 AND %9$s OFFSET 0) AS m ON true
                   LEFT JOIN LATERAL (SELECT * FROM %6$s AS s WHERE op.n < 0 AND %10$s OFFSET 0) AS s ON true
                  WHERE (s._tags = (op.told[$3[r.k]]).added AND s._column_tags = (op.told[$3[r.k]]).columns
@@ -281,7 +283,7 @@ BEGIN
                                             op.stamp.added, op.stamp.removed, op.stamp.columns);
             END LOOP;
         END IF;
-        op.first := op.first + abs(op.n);
+        op.first := op.last + 1;
     END LOOP;
 END
 $body$, tab, tab::regclass, columns, overriding, row_values, shadow::regclass, keys, row_keys, row_key, row_shadow_key,
