@@ -9,8 +9,14 @@
 #include "literal.h"
 #include "merge_run.h"
 #include "satellite.h"
+#include "statement.h"
 #include "tables.h"
 #include "xalloc.h"
+
+#define SQL_AS_TOLD                                                                                          \
+	"SELECT pg_logical_emit_message(true, 'electric.as_told', '') WHERE NOT EXISTS ("                    \
+	"SELECT FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal "              \
+	"AND t.tgenabled IN ('A', 'R'))"
 
 static struct arena memory; /* of the transaction that is being sent */
 
@@ -152,11 +158,7 @@ send_as_told(PGconn *conn)
 	for (size_t i = 0; i < n_unchecked; i++)
 		buf_printf(&tables, "%s%" PRIu32, i > 0 ? "," : "{", unchecked[i].oid);
 	buf_puts(&tables, "}");
-	ok = PQsendQueryParams(conn,
-		 "SELECT pg_logical_emit_message(true, 'electric.as_told', '') WHERE NOT EXISTS ("
-		 "SELECT FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal"
-		 " AND t.tgenabled IN ('A', 'R'))",
-		 1, NULL, (const char *[]){ buf_cstr(&tables) }, NULL, NULL, 0) == 1;
+	ok = statement_send(conn, SQL_AS_TOLD, 1, (const char *[]){ buf_cstr(&tables) }, NULL, NULL);
 	buf_clear(&tables);
 	return ok;
 }
@@ -173,8 +175,7 @@ merge_send_end(PGconn *conn)
 		snprintf(relation, sizeof relation, "%" PRIu32, unchecked[i].oid);
 		buf_puts(&unchecked[i].rows, "}");
 		params[1] = buf_cstr(&unchecked[i].rows);
-		ok = PQsendQueryParams(conn, "SELECT electric.check_references($1, $2)", 2, NULL, params,
-			 NULL, NULL, 0) == 1;
+		ok = statement_send(conn, "SELECT electric.check_references($1, $2)", 2, params, NULL, NULL);
 	}
 	forget_checks();
 	return ok;

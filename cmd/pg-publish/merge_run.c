@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "literal.h"
+#include "statement.h"
 
 #define RUN_MAX	 4000 /* rows of a statement */
 #define RUNS_MAX 16   /* tables whose rows are collected at the same time */
@@ -97,7 +98,7 @@ send_run(PGconn *conn, struct run *run, bool follows)
 	snprintf(sql, sizeof sql,
 	    "SELECT electric." MERGE_FUNCTION "%" PRIu32 "(%s, $1, $2, $3, $4, $5, $6, $7, $8)", run->oid,
 	    follows ? "true" : "false");
-	ok = PQsendQueryParams(conn, sql, N_ARRAYS, NULL, params, NULL, NULL, 0) == 1;
+	ok = statement_send(conn, sql, N_ARRAYS, params, NULL, NULL);
 	empty(run);
 	return ok;
 }

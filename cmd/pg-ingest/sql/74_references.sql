@@ -7,7 +7,7 @@
 DROP FUNCTION IF EXISTS electric.check_references(oid, text[]);
 
 CREATE OR REPLACE FUNCTION electric.check_references(tab oid, rows text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     fk     record;
     broken boolean;
