@@ -385,6 +385,8 @@ send_group(void)
 	}
 	unfinished = !page[page_at + n - 1].last;
 	send_off(group_send(conn, progress(), page + page_at, group_n, !unfinished, writes_follows()));
+	if (!unfinished && page_at + group_n == page_n)
+		writes_read_ahead(page[page_n - 1].position);
 }
 
 /* The tables that it brought are known: its rows follow. */

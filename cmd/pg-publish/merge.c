@@ -15,7 +15,8 @@
 
 #define SQL_AS_TOLD                                                                                          \
 	"SELECT pg_logical_emit_message(true, 'electric.as_told', '') WHERE NOT EXISTS ("                    \
-	"SELECT FROM pg_trigger AS t WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal "              \
+	"SELECT FROM pg_trigger AS t WHERE t.tgrelid = ANY (ARRAY(SELECT unnest($1::oid[]))) AND NOT "       \
+	"t.tgisinternal "                                                                                    \
 	"AND t.tgenabled IN ('A', 'R'))"
 
 static struct arena memory; /* of the transaction that is being sent */
