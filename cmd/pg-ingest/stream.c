@@ -179,6 +179,14 @@ on_change(const uint8_t *bytes, size_t n)
 	return true;
 }
 
+/* A row that another instance told is none of ours: it need not be read. */
+static bool
+is_unwanted(const uint8_t *bytes, size_t n)
+{
+	return n >= 5 && (bytes[0] == PGO_INSERT || bytes[0] == PGO_UPDATE || bytes[0] == PGO_DELETE) &&
+	       !fold_wants_rows(be32_get(bytes + 1));
+}
+
 /* False: the stream cannot go on. */
 static bool
 on_copy_data(const uint8_t *p, size_t n)
@@ -189,7 +197,7 @@ on_copy_data(const uint8_t *p, size_t n)
 
 		if (start > received)
 			received = start;
-		return on_change(p + 25, n - 25);
+		return is_unwanted(p + 25, n - 25) || on_change(p + 25, n - 25);
 	}
 	if (n >= 18 && p[0] == 'k') {
 		uint64_t end = be64_get(p + 1);
