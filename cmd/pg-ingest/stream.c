@@ -14,6 +14,9 @@
 
 #define STATUS_EVERY 10.0 /* seconds, or oftener; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
+#define BREATH	     0.001		/* seconds in which what comes is let gather */
+#define BURST	     16			/* times in a row that it is not */
+#define CALM	     0.005		/* seconds without anything end a row */
 #define MARK	     "electric"		/* what follows is a client's transaction */
 #define REPAIR	     "electric.repair"	/* a row for the author of a client's transaction that was refused */
 #define ROW	     "electric.row"	/* a row that changed without being in the WAL */
@@ -37,7 +40,9 @@ static bool overflowed;
 static double silence = 30.; /* seconds in which something must come; 0: any number */
 static double heard;	     /* when something came, or was last not wanted */
 static bool paused;	     /* nothing is read */
-static ev_timer timer;
+static double woken;	     /* when something was read last */
+static unsigned n_woken;     /* how often in a row */
+static ev_timer timer, breath;
 
 // ---- what is told to Postgres
 
@@ -254,6 +259,33 @@ overflow(struct pg *pg)
 	pg_fail(pg, "a transaction is longer than --max-transaction");
 }
 
+static void
+on_breath(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	if (source != NULL && !paused)
+		pg_resume(source);
+}
+
+/* Postgres sends each row by itself: who takes each as it comes has both wake up for each. In the middle of a
+ * transaction there is time to let some come. */
+static void
+take_breath(struct pg *pg)
+{
+	double now = ev_now(loop());
+
+	n_woken = now - woken > CALM ? 1 : n_woken + 1;
+	woken = now;
+	if (n_woken <= BURST || !inside || paused)
+		return;
+	pg_pause(pg);
+	ev_timer_stop(loop(), &breath);
+	ev_timer_set(&breath, BREATH, 0.);
+	ev_timer_start(loop(), &breath);
+}
+
 void
 stream_pump(struct pg *pg)
 {
@@ -283,6 +315,8 @@ stream_pump(struct pg *pg)
 			overflow(pg);
 		PQfreemem(bytes);
 	}
+	if (pg->conn != NULL)
+		take_breath(pg);
 	sink_flush();
 }
 
@@ -321,6 +355,7 @@ stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
 	heard = ev_now(loop());
 	fold_reset();
 	every = silence > 0. && silence / 3. < STATUS_EVERY ? silence / 3. : STATUS_EVERY;
+	ev_timer_init(&breath, on_breath, BREATH, 0.);
 	ev_timer_init(&timer, on_timer, every, every);
 	ev_timer_start(loop(), &timer);
 }
@@ -330,6 +365,7 @@ stream_stop(void)
 {
 	source = NULL;
 	ev_timer_stop(loop(), &timer);
+	ev_timer_stop(loop(), &breath);
 	fold_reset();
 	sink_abandon();
 }
