@@ -14,7 +14,7 @@
 
 #include "frame.h"
 
-#define PIPELINE_VERSION 9
+#define PIPELINE_VERSION 8
 
 struct peer;
 

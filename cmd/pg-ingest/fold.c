@@ -464,13 +464,6 @@ fold_was_told(void)
 }
 
 void
-fold_as_told(void)
-{
-	if (fold.last != NULL)
-		fold.last->as_told = true;
-}
-
-void
 fold_truncate(const struct pgo_truncate *truncate)
 {
 	for (uint32_t i = 0; i < truncate->n; i++) {

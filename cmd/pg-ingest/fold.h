@@ -34,8 +34,6 @@ bool fold_repair(const struct pgo_message *message);
 bool fold_told(const struct pgo_message *message);
 /* What follows in this transaction was told by another Postgres. */
 void fold_was_told(void);
-/* What was marked last is as its author, another Postgres, has told it. */
-void fold_as_told(void);
 /* Tables as electric.introduce() tells them. */
 bool fold_tables(const struct pgo_message *message);
 void fold_truncate(const struct pgo_truncate *truncate);

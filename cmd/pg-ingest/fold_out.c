@@ -243,7 +243,6 @@ put_head(struct buf *b, const struct section *s, bool last)
 	}
 	pb_put_uint(b, 10, s->is_migration);
 	pb_put_uint(b, 14, s->is_migration && !fold.migrated);
-	pb_put_uint(b, 16, s->as_told);
 	if (s->only_client != NULL)
 		pb_put_bytes(b, 13, s->only_client, strlen(s->only_client));
 }

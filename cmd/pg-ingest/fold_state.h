@@ -59,7 +59,6 @@ struct section {
 	int64_t newest_ms; /* of the tags that Postgres gave, -1: none */
 	bool is_migration;
 	bool was_told; /* by another Postgres: goes nowhere */
-	bool as_told;  /* to its author, another Postgres, it is nothing new */
 	struct section *next;
 };
 

@@ -14,16 +14,15 @@
 
 #define STATUS_EVERY 10.0 /* seconds, or oftener; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
-#define BREATH	     0.001		/* seconds in which what comes is let gather */
-#define BURST	     16			/* times in a row that it is not */
-#define CALM	     0.005		/* seconds without anything end a row */
-#define MARK	     "electric"		/* what follows is a client's transaction */
-#define REPAIR	     "electric.repair"	/* a row for the author of a client's transaction that was refused */
-#define ROW	     "electric.row"	/* a row that changed without being in the WAL */
-#define TABLES	     "electric.tables"	/* tables that other instances are told of */
-#define TOLD	     "electric.told"	/* what follows was told by another instance */
-#define AS_TOLD	     "electric.as_told" /* its author, another instance, knows all of this transaction */
-#define MEET	     "electric.meet"	/* somebody waits for the stream to come here */
+#define BREATH	     0.001	       /* seconds in which what comes is let gather */
+#define BURST	     16		       /* times in a row that it is not */
+#define CALM	     0.005	       /* seconds without anything end a row */
+#define MARK	     "electric"	       /* what follows is a client's transaction */
+#define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
+#define ROW	     "electric.row"    /* a row that changed without being in the WAL */
+#define TABLES	     "electric.tables" /* tables that other instances are told of */
+#define TOLD	     "electric.told"   /* what follows was told by another instance */
+#define MEET	     "electric.meet"   /* somebody waits for the stream to come here */
 
 static struct pg *source; /* NULL: not streaming */
 static unsigned instance;
@@ -135,8 +134,6 @@ on_message(const struct pgo_message *message)
 		return fold_tables(message);
 	if (message->transactional && strcmp(message->prefix, TOLD) == 0)
 		fold_was_told();
-	if (message->transactional && strcmp(message->prefix, AS_TOLD) == 0)
-		fold_as_told();
 	if (strcmp(message->prefix, MEET) == 0) {
 		if (message->transactional)
 			awaited = true;

@@ -234,7 +234,7 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	if (follows)
 		return merge_send(conn, w->told, true, way);
 	return merge_send(conn, w->told, false, way) && merge_run_flush(conn, false) &&
-	       (!w->last || merge_send_end(conn));
+	       (!w->last || merge_send_checks(conn));
 }
 
 /*
@@ -258,9 +258,7 @@ send_wish(PGconn *conn, const struct write *w)
 static bool
 send_told(PGconn *conn, const struct write *w, bool follows)
 {
-	bool own = strcmp(w->told->origin, literal_own_origin()) == 0;
-
-	if (follows && ((own && w->told->as_told) || !merge_concerns(w->told, literal_own_origin())))
+	if (follows && !merge_concerns(w->told, literal_own_origin()))
 		return true;
 	return send_preamble(conn, w, follows) && send_rows(conn, w, follows);
 }

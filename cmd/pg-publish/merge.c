@@ -13,16 +13,8 @@
 #include "tables.h"
 #include "xalloc.h"
 
-#define SQL_AS_TOLD                                                                                          \
-	"SELECT pg_logical_emit_message(true, 'electric.as_told', '') WHERE NOT EXISTS ("                    \
-	"SELECT FROM pg_trigger AS t WHERE t.tgrelid = ANY (ARRAY(SELECT unnest($1::oid[]))) AND NOT "       \
-	"t.tgisinternal "                                                                                    \
-	"AND t.tgenabled IN ('A', 'R'))"
-
 static struct arena memory; /* of the transaction that is being sent */
 
-/* Of the transaction that is being sent, in the Postgres that leads: */
-static bool as_told; /* what has been sent will be here as it was told, or nothing will */
 /* Rows whose foreign keys are to be checked, by table. */
 static struct unchecked {
 	uint32_t oid;
@@ -149,25 +141,10 @@ forget_checks(void)
 	n_unchecked = 0;
 }
 
-/* The triggers of its tables that run all the same may have changed them. */
-static bool
-send_as_told(PGconn *conn)
-{
-	struct buf tables = { 0 };
-	bool ok;
-
-	for (size_t i = 0; i < n_unchecked; i++)
-		buf_printf(&tables, "%s%" PRIu32, i > 0 ? "," : "{", unchecked[i].oid);
-	buf_puts(&tables, "}");
-	ok = statement_send(conn, SQL_AS_TOLD, 1, (const char *[]){ buf_cstr(&tables) }, NULL, NULL);
-	buf_clear(&tables);
-	return ok;
-}
-
 bool
-merge_send_end(PGconn *conn)
+merge_send_checks(PGconn *conn)
 {
-	bool ok = n_unchecked == 0 || !as_told || send_as_told(conn);
+	bool ok = true;
 
 	for (size_t i = 0; ok && i < n_unchecked; i++) {
 		char relation[16];
@@ -223,16 +200,12 @@ merge_send(PGconn *conn, const Transaction *t, bool follows, enum merge_way way)
 	struct merge_row r = { 0 };
 
 	arena_reset(&memory);
-	as_told = (as_told || t->part == 0) && !merge_brings_tables(t);
 	for (size_t i = 0; i < t->n_changes; i++) {
 		const Change *c = t->changes[i];
-		enum merge_guess as;
 
 		if (!read_row(t, c, follows ? NULL : t->origin, &r))
 			continue;
-		as = guess(&r, c->state, way);
-		as_told &= as == GUESS_NEW;
-		if (!merge_run_add(conn, &r, c->state, as, follows))
+		if (!merge_run_add(conn, &r, c->state, guess(&r, c->state, way), follows))
 			return false;
 		if (!follows)
 			check_later(&r.op);

@@ -30,9 +30,8 @@ enum merge_way {
  * since both tables were electrified are then taken from it. False: the connection is unusable.
  */
 bool merge_send(PGconn *conn, const Transaction *told, bool follows, enum merge_way way);
-/* Queues what ends a transaction of another Postgres in the one that leads: the checks that foreign keys
- * would have made of it, and a message where its author has no need to be told of it. */
-bool merge_send_end(PGconn *conn);
+/* Queues the checks that foreign keys would have made of what was sent since the last checks. */
+bool merge_send_checks(PGconn *conn);
 /* Forgets what was collected and sent: it was not taken. */
 void merge_forget(void);
 /* Queues, for this instance (NULL: for all), how the rows that the transaction has written are here. */

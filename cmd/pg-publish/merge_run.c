@@ -77,7 +77,9 @@ end_together(struct run *run)
 	lengths = next(run, RUNS);
 	if (run->guess == GUESS_HERE)
 		buf_put(lengths, "-", 1);
-	put_number(lengths, run->guess == GUESS_NONE ? 0 : run->together);
+	/* One row alone is no more work when nothing is taken for granted. */
+	put_number(lengths,
+	    run->guess == GUESS_NONE || (run->guess == GUESS_NEW && run->together == 1) ? 0 : run->together);
 	run->together = 0;
 }
 
