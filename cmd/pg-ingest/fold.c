@@ -17,12 +17,13 @@
 
 struct fold_state fold = { .arena.source = &spool_source };
 
-static struct arena scratch; /* of the message that is being collected */
+static struct arena scratch; /* of the tags that are being read */
 
 void
 fold_reset(void)
 {
 	arena_reset(&fold.arena);
+	fold.tags.text = NULL;
 	fold.first = fold.last = fold.at = fold.repair = NULL;
 	fold.end = &fold.first;
 	fold.next = NULL;
@@ -251,6 +252,43 @@ collect_row(struct relation *rel, enum pgo_kind kind, const struct pgo_row *row)
 	}
 }
 
+// ---- tags
+
+/* Into fold.tags. */
+static bool
+read_tags(const char *text, size_t n)
+{
+	struct tag_set *set = &fold.tags;
+	struct pgtext_tag *tags;
+
+	if (set->text != NULL && set->len == n && memcmp(set->text, text, n) == 0)
+		return true;
+	set->text = NULL;
+	arena_reset(&scratch);
+	if (!pgtext_tags(&scratch, text, n, &tags, &set->n))
+		return false;
+	set->wire = arena_alloc(&fold.arena, set->n * sizeof *set->wire);
+	set->newest_ms = -1;
+	for (size_t i = 0; i < set->n; i++) {
+		set->wire[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
+		if (tags[i].source == NULL && tags[i].ms > set->newest_ms)
+			set->newest_ms = tags[i].ms;
+	}
+	set->text = arena_dup(&fold.arena, text, n);
+	set->len = n;
+	return true;
+}
+
+bool
+fold_wire_tags(const char *text, size_t n, char ***wire, size_t *count)
+{
+	if (!read_tags(text, n))
+		return false;
+	*wire = fold.tags.wire;
+	*count = fold.tags.n;
+	return true;
+}
+
 /* What stands in the shadow row beside the tags, and what stood there. */
 static bool
 collect_state(const struct relation *rel, const struct pgo_row *row, struct row *r)
@@ -278,19 +316,12 @@ collect_shadow(const struct relation *rel, const struct pgo_row *row)
 {
 	const struct pgo_tuple *tuple = &row->row;
 	unsigned at = rel->columns != NULL ? catalog_tuple_column(rel, "_tags") : NO_COLUMN;
-	struct pgtext_tag *tags;
 	struct sat_value *keys;
 	struct row *r;
 	unsigned n_keys = 0;
-	size_t n;
 
 	if (at >= tuple->n || tuple->values[at].text == NULL)
 		return true;
-	arena_reset(&scratch);
-	if (!pgtext_tags(&scratch, (const char *)tuple->values[at].text, tuple->values[at].len, &tags, &n)) {
-		log_error("tags-unreadable", "table=%u", rel->table);
-		return false;
-	}
 	/* The key columns come first, in their order. */
 	while (n_keys < tuple->n && n_keys < rel->n_columns && rel->columns[n_keys][0] == 'k')
 		n_keys++;
@@ -298,18 +329,15 @@ collect_shadow(const struct relation *rel, const struct pgo_row *row)
 	for (unsigned i = 0; i < n_keys; i++)
 		keys[i] = keep_value(&tuple->values[i]);
 	r = find_row(rel->table, keys, n_keys);
-	if (fold.several && !collect_state(rel, row, r)) {
+	if ((fold.several && !collect_state(rel, row, r)) ||
+	    !fold_wire_tags(
+		(const char *)tuple->values[at].text, tuple->values[at].len, &r->tags, &r->n_tags)) {
 		log_error("tags-unreadable", "table=%u", rel->table);
 		return false;
 	}
 	r->has_tags = true;
-	r->n_tags = n;
-	r->tags = arena_alloc(&fold.arena, n * sizeof *r->tags);
-	for (size_t i = 0; i < n; i++) {
-		r->tags[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
-		if (tags[i].source == NULL && tags[i].ms > fold.last->newest_ms)
-			fold.last->newest_ms = tags[i].ms;
-	}
+	if (fold.tags.newest_ms > fold.last->newest_ms)
+		fold.last->newest_ms = fold.tags.newest_ms;
 	return true;
 }
 
@@ -368,6 +396,15 @@ collect_ddl(const struct relation *rel, const struct pgo_tuple *tuple)
 		fold.last->is_migration = true;
 	}
 	return true;
+}
+
+bool
+fold_wants_rows(uint32_t relation)
+{
+	const struct relation *rel = catalog_relation(relation);
+
+	return fold.last == NULL || !fold.last->was_told || rel == NULL ||
+	       (rel->role != RELATION_TABLE && rel->role != RELATION_SHADOW);
 }
 
 bool

@@ -22,6 +22,8 @@ void fold_reset(void);
 /* Once: there are several Postgres. */
 void fold_for_several(void);
 void fold_begin(unsigned instance, uint64_t xid, int64_t time_us);
+/* False: rows of this relation, where the transaction has come to, are dropped, and need not be read. */
+bool fold_wants_rows(uint32_t relation);
 /* False, with a log line: the message is not as it must be, the stream cannot go on. */
 bool fold_row(enum pgo_kind kind, const struct pgo_row *row);
 bool fold_mark(const struct pgo_message *message);

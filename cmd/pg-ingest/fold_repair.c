@@ -8,7 +8,6 @@
 
 #include "fold_state.h"
 #include "log.h"
-#include "pgtext.h"
 
 struct sat_value
 fold_text(const json_t *text)
@@ -44,19 +43,6 @@ sent_values(const struct table_def *def, const json_t *vals)
 		values[def->keys[i]] =
 		    fold_text(json_array_get(vals, def->table->columns[def->keys[i]]->num - 1));
 	return values;
-}
-
-bool
-fold_wire_tags(const char *text, size_t n, char ***wire, size_t *count)
-{
-	struct pgtext_tag *tags;
-
-	if (!pgtext_tags(&fold.arena, text, n, &tags, count))
-		return false;
-	*wire = arena_alloc(&fold.arena, *count * sizeof **wire);
-	for (size_t i = 0; i < *count; i++)
-		(*wire)[i] = pgtext_tag_wire(&fold.arena, &tags[i], fold.instance);
-	return true;
 }
 
 bool

@@ -26,6 +26,15 @@ struct row {
 	const struct change *last; /* of it */
 };
 
+/* A tag array that was read: those that follow mostly are the same. */
+struct tag_set {
+	const char *text; /* NULL: none was */
+	size_t len;
+	char **wire; /* as on the wire; NULL ones are empty */
+	size_t n;
+	int64_t newest_ms; /* of those that this Postgres gave, -1: none */
+};
+
 struct change {
 	ChangeKind kind;
 	uint32_t relation;
@@ -62,6 +71,7 @@ struct fold_state {
 	uint64_t n_changes;
 	struct section *first, *last;  /* last: where changes go */
 	struct section **end, *repair; /* of the list; repair: the last's, after it in the list, or NULL */
+	struct tag_set tags;	       /* read last */
 	const char *version;	       /* of its migration; NULL: none */
 	struct buf carry;	       /* of that: JSON, without the bracket at its end */
 	bool committed;
@@ -82,9 +92,9 @@ struct row *fold_row_of(const struct table_def *def, const struct sat_value *val
 
 /* The text of a JSON string, in the fold's arena; NULL for anything else. */
 struct sat_value fold_text(const json_t *text);
-/* The tags of a tag array in wire form, in the fold's arena; NULL ones are empty. False: it cannot be read.
- */
-bool fold_wire_tags(const char *text, size_t n, char ***tags, size_t *count);
+/* The tags of a tag array in wire form, in the fold's arena; NULL ones are empty. fold.tags then is of that
+ * array. False: it cannot be read. */
+bool fold_wire_tags(const char *text, size_t n, char ***wire, size_t *count);
 /* Gives the row the tags, and the column tags, of a message. False: they cannot be read. */
 bool fold_set_tags(struct row *row, const json_t *message);
 /* What is for this client alone goes there, after the last section. */

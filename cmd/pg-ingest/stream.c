@@ -14,6 +14,9 @@
 
 #define STATUS_EVERY 10.0 /* seconds, or oftener; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
+#define BREATH	     0.001	       /* seconds in which what comes is let gather */
+#define BURST	     16		       /* times in a row that it is not */
+#define CALM	     0.005	       /* seconds without anything end a row */
 #define MARK	     "electric"	       /* what follows is a client's transaction */
 #define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
 #define ROW	     "electric.row"    /* a row that changed without being in the WAL */
@@ -36,7 +39,9 @@ static bool overflowed;
 static double silence = 30.; /* seconds in which something must come; 0: any number */
 static double heard;	     /* when something came, or was last not wanted */
 static bool paused;	     /* nothing is read */
-static ev_timer timer;
+static double woken;	     /* when something was read last */
+static unsigned n_woken;     /* how often in a row */
+static ev_timer timer, breath;
 
 // ---- what is told to Postgres
 
@@ -176,6 +181,14 @@ on_change(const uint8_t *bytes, size_t n)
 	return true;
 }
 
+/* A row that another instance told is none of ours: it need not be read. */
+static bool
+is_unwanted(const uint8_t *bytes, size_t n)
+{
+	return n >= 5 && (bytes[0] == PGO_INSERT || bytes[0] == PGO_UPDATE || bytes[0] == PGO_DELETE) &&
+	       !fold_wants_rows(be32_get(bytes + 1));
+}
+
 /* False: the stream cannot go on. */
 static bool
 on_copy_data(const uint8_t *p, size_t n)
@@ -186,7 +199,7 @@ on_copy_data(const uint8_t *p, size_t n)
 
 		if (start > received)
 			received = start;
-		return on_change(p + 25, n - 25);
+		return is_unwanted(p + 25, n - 25) || on_change(p + 25, n - 25);
 	}
 	if (n >= 18 && p[0] == 'k') {
 		uint64_t end = be64_get(p + 1);
@@ -243,6 +256,33 @@ overflow(struct pg *pg)
 	pg_fail(pg, "a transaction is longer than --max-transaction");
 }
 
+static void
+on_breath(struct ev_loop *l, ev_timer *w, int events)
+{
+	(void)l;
+	(void)w;
+	(void)events;
+	if (source != NULL && !paused)
+		pg_resume(source);
+}
+
+/* Postgres sends each row by itself: who takes each as it comes has both wake up for each. In the middle of a
+ * transaction there is time to let some come. */
+static void
+take_breath(struct pg *pg)
+{
+	double now = ev_now(loop());
+
+	n_woken = now - woken > CALM ? 1 : n_woken + 1;
+	woken = now;
+	if (n_woken <= BURST || !inside || paused)
+		return;
+	pg_pause(pg);
+	ev_timer_stop(loop(), &breath);
+	ev_timer_set(&breath, BREATH, 0.);
+	ev_timer_start(loop(), &breath);
+}
+
 void
 stream_pump(struct pg *pg)
 {
@@ -272,6 +312,8 @@ stream_pump(struct pg *pg)
 			overflow(pg);
 		PQfreemem(bytes);
 	}
+	if (pg->conn != NULL)
+		take_breath(pg);
 	sink_flush();
 }
 
@@ -310,6 +352,7 @@ stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
 	heard = ev_now(loop());
 	fold_reset();
 	every = silence > 0. && silence / 3. < STATUS_EVERY ? silence / 3. : STATUS_EVERY;
+	ev_timer_init(&breath, on_breath, BREATH, 0.);
 	ev_timer_init(&timer, on_timer, every, every);
 	ev_timer_start(loop(), &timer);
 }
@@ -319,6 +362,7 @@ stream_stop(void)
 {
 	source = NULL;
 	ev_timer_stop(loop(), &timer);
+	ev_timer_stop(loop(), &breath);
 	fold_reset();
 	sink_abandon();
 }

@@ -22,19 +22,19 @@
 #include "log.h"
 #include "merge.h"
 #include "service.h"
+#include "session.h"
 #include "tables.h"
+#include "trouble.h"
 #include "writes.h"
 #include "xalloc.h"
 
-#define FIRST_WAIT 0.1 /* seconds before connecting again; doubles */
 #define LONGEST	   5.0
 #define WISH_AGAIN 0.5	/* seconds before a follower goes on that could not take a row for the second time */
 #define AGAIN	   0.05 /* seconds before a transaction that met passing trouble is tried again; doubles */
 
 enum state {
-	STATE_DOWN, /* waits for the next attempt to connect */
-	STATE_CONNECTING,
-	STATE_IDLE,	  /* connected; nothing to do, or log-store is away */
+	STATE_DOWN,	  /* not connected */
+	STATE_IDLE,	  /* nothing to do, or log-store is away */
 	STATE_OPENING,	  /* asks Postgres how far it is */
 	STATE_INTRODUCED, /* tells of its own tables and rows */
 	STATE_APPLYING,	  /* a group is under way */
@@ -43,13 +43,10 @@ enum state {
 };
 
 static enum state state;
-static char *conninfo;
 static bool several;
-static PGconn *conn;
-static ev_io io;
+static PGconn *conn; /* NULL: there is none */
 static ev_timer retry;
-static double connect_wait = FIRST_WAIT, again_wait = AGAIN;
-static bool said_unreachable;
+static double again_wait = AGAIN;
 
 static bool opened;	 /* the log's life and Postgres' progress in it are known */
 static bool is_new;	 /* Postgres has no progress there */
@@ -68,7 +65,6 @@ static bool refused;	       /* the next one is to be set aside, as refused_as an
 static char refused_as[8], *refused_for;
 static uint64_t looked_for; /* position for whose sake the tables were asked for again */
 
-static char sqlstate[8], *message; /* of the first error in this pipeline */
 static uint64_t n_applied, n_rejected;
 static double group_sent; /* loop time at which it went out */
 static struct histogram commits;
@@ -78,54 +74,23 @@ static void go_on(void);
 // ---- the connection
 
 static void
-watch(int events)
+on_connected(PGconn *connection)
 {
-	ev_io_stop(loop(), &io);
-	ev_io_set(&io, PQsocket(conn), events);
-	ev_io_start(loop(), &io);
+	conn = connection;
+	state = STATE_IDLE;
+	group_new_connection();
+	service_ready("mode=direct_writes");
+	go_on();
 }
 
 static void
-disconnect(const char *why)
+on_lost(void)
 {
-	if (!said_unreachable)
-		log_warning("postgres-lost", "error=%s next=%s", log_quote(why),
-		    log_quote("tries again until it is back"));
-	said_unreachable = true;
-	ev_io_stop(loop(), &io);
-	PQfinish(conn);
 	conn = NULL;
 	opened = false;
-	free(message);
-	message = NULL;
+	trouble_forget();
 	state = STATE_DOWN;
 	ev_timer_stop(loop(), &retry);
-	ev_timer_set(&retry, connect_wait, 0.);
-	ev_timer_start(loop(), &retry);
-	connect_wait = connect_wait * 2 > LONGEST ? LONGEST : connect_wait * 2;
-}
-
-static void
-begin_connecting(void)
-{
-	/*
-	 * Values are read and written as the wire has them, whatever the database's defaults are. What stands
-	 * before dbname is a default that the URL may override.
-	 */
-	const char *keywords[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "dbname", "application_name", "connect_timeout", "client_encoding",
-		"options", NULL };
-	const char *values[] = { "30", "10", "3", "60000", conninfo, "leyden pg-publish", "10", "UTF8",
-		"-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c search_path=pg_catalog",
-		NULL };
-
-	conn = PQconnectStartParams(keywords, values, 1);
-	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {
-		disconnect(conn != NULL ? PQerrorMessage(conn) : "out of memory");
-		return;
-	}
-	state = STATE_CONNECTING;
-	watch(EV_WRITE);
 }
 
 static void
@@ -134,96 +99,10 @@ on_retry(struct ev_loop *l, ev_timer *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
-	if (state == STATE_DOWN)
-		begin_connecting();
-	else
-		go_on();
-}
-
-static void
-continue_connecting(void)
-{
-	switch (PQconnectPoll(conn)) {
-	case PGRES_POLLING_READING:
-		watch(EV_READ);
-		break;
-	case PGRES_POLLING_WRITING:
-		watch(EV_WRITE);
-		break;
-	case PGRES_POLLING_OK:
-		if (PQsetnonblocking(conn, 1) != 0 || PQenterPipelineMode(conn) != 1) {
-			disconnect(PQerrorMessage(conn));
-			break;
-		}
-		log_info("postgres-connected", "host=%s database=%s", PQhost(conn), PQdb(conn));
-		said_unreachable = false;
-		connect_wait = FIRST_WAIT;
-		state = STATE_IDLE;
-		group_new_connection();
-		watch(EV_READ);
-		service_ready("mode=direct_writes");
-		go_on();
-		break;
-	default:
-		disconnect(PQerrorMessage(conn));
-	}
-}
-
-// ---- errors
-
-/* Will it pass? Then it is no fault of the client's transaction. */
-static bool
-is_passing(const char *code)
-{
-	static const char *const codes[] = { "40001", "40P01", "55P03", "25006", "57014", NULL };
-
-	for (size_t i = 0; codes[i] != NULL; i++)
-		if (strcmp(code, codes[i]) == 0)
-			return true;
-	/* Connection trouble, lack of resources, an operator's hand, a damaged system: */
-	return strncmp(code, "08", 2) == 0 || strncmp(code, "53", 2) == 0 || strncmp(code, "57P", 3) == 0 ||
-	       strncmp(code, "58", 2) == 0 || strncmp(code, "XX", 2) == 0 || code[0] == '\0';
-}
-
-static void
-note_error(const PGresult *r)
-{
-	const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-
-	if (message != NULL)
-		return;
-	snprintf(sqlstate, sizeof sqlstate, "%s", code != NULL ? code : "");
-	message = xstrdup(text != NULL ? text : PQresultErrorMessage(r));
+	go_on();
 }
 
 // ---- applying
-
-static void part_sent(void);
-
-static void
-flush(void)
-{
-	int rc = PQflush(conn);
-
-	if (rc < 0) {
-		disconnect(PQerrorMessage(conn));
-		return;
-	}
-	watch(rc > 0 ? EV_READ | EV_WRITE : EV_READ);
-	if (rc == 0)
-		part_sent();
-}
-
-/* The pipeline is sent off. */
-static void
-send_off(bool ok)
-{
-	if (ok)
-		flush();
-	else
-		disconnect(PQerrorMessage(conn));
-}
 
 /* Users' triggers have run in the Postgres that leads. */
 static void
@@ -235,14 +114,14 @@ ask_progress(void)
 	is_new = true;
 	unfinished = brought = looking = refused = false;
 	page_n = page_at = group_n = 0;
-	send_off(PQsendQueryParams(conn, "SELECT * FROM electric.begin_publishing($1)", 1, NULL, params, NULL,
-		     NULL, 0) == 1 &&
-		 (!several || PQsendQueryParams(conn,
-				  "SELECT set_config('session_replication_role', $1, false)"
-				  " WHERE current_setting('session_replication_role') <> $1",
-				  1, NULL, role, NULL, NULL, 0) == 1) &&
-		 PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
-		 PQpipelineSync(conn) == 1);
+	session_send_off(PQsendQueryParams(conn, "SELECT * FROM electric.begin_publishing($1)", 1, NULL,
+			     params, NULL, NULL, 0) == 1 &&
+			 (!several || PQsendQueryParams(conn,
+					  "SELECT set_config('session_replication_role', $1, false)"
+					  " WHERE current_setting('session_replication_role') <> $1",
+					  1, NULL, role, NULL, NULL, 0) == 1) &&
+			 PQsendQueryParams(conn, TABLES_QUERY, 0, NULL, NULL, NULL, NULL, 0) == 1 &&
+			 PQpipelineSync(conn) == 1);
 }
 
 static const struct progress *
@@ -260,7 +139,7 @@ introduce(void)
 {
 	if (state != STATE_INTRODUCED || conn == NULL)
 		return;
-	send_off(group_send_introduction(conn, progress()));
+	session_send_off(group_send_introduction(conn, progress()));
 }
 
 static void
@@ -269,7 +148,7 @@ on_wish_stored(void)
 	if (state != STATE_WISHING)
 		return;
 	state = STATE_REFUSING;
-	send_off(group_send_refusal(
+	session_send_off(group_send_refusal(
 	    conn, progress(), &page[page_at], page[page_at].told->part == 0, true, refused_as, refused_for));
 }
 
@@ -297,7 +176,7 @@ send_refusal(void)
 		return;
 	}
 	state = STATE_REFUSING;
-	send_off(group_send_refusal(conn, progress(), w, first, false, refused_as, refused_for));
+	session_send_off(group_send_refusal(conn, progress(), w, first, false, refused_as, refused_for));
 }
 
 static void
@@ -379,11 +258,14 @@ send_group(void)
 	unfinished = true;
 	if (brings_tables(&page[page_at])) {
 		brought = looking = true;
-		send_off(group_send_tables(conn, &page[page_at], writes_follows()));
+		session_send_off(group_send_tables(conn, &page[page_at], writes_follows()));
 		return;
 	}
 	unfinished = !page[page_at + n - 1].last;
-	send_off(group_send(conn, progress(), page + page_at, group_n, !unfinished, writes_follows()));
+	session_send_off(
+	    group_send(conn, progress(), page + page_at, group_n, !unfinished, writes_follows()));
+	if (!unfinished && page_at + group_n == page_n)
+		writes_read_ahead(page[page_n - 1].position);
 }
 
 /* The tables that it brought are known: its rows follow. */
@@ -392,7 +274,7 @@ tables_known(void)
 {
 	looking = false;
 	unfinished = !page[page_at].last;
-	send_off(group_send_rest(conn, progress(), &page[page_at], !unfinished, writes_follows()));
+	session_send_off(group_send_rest(conn, progress(), &page[page_at], !unfinished, writes_follows()));
 }
 
 /* A part has gone out; the next one is fetched once Postgres has taken it. */
@@ -465,31 +347,34 @@ begin_again(void)
 
 /* Writes wait until it has passed. */
 static void
-delay(void)
+delay(const struct trouble *trouble)
 {
 	/* At the first start pg-ingest is still installing the schema. */
-	if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)
-		log_debug("schema-awaited", "error=%s", log_quote(message));
+	if (strcmp(trouble->sqlstate, "3F000") == 0 || strcmp(trouble->sqlstate, "42883") == 0)
+		log_debug("schema-awaited", "error=%s", log_quote(trouble->message));
 	else
-		log_warning("write-delayed", "sqlstate=%s error=%s", sqlstate, log_quote(message));
+		log_warning(
+		    "write-delayed", "sqlstate=%s error=%s", trouble->sqlstate, log_quote(trouble->message));
 	ev_timer_set(&retry, again_wait, 0.);
 	ev_timer_start(loop(), &retry);
 	again_wait = again_wait * 2 > LONGEST ? LONGEST : again_wait * 2;
 }
 
 static void
-group_failed(void)
+group_failed(const struct trouble *trouble)
 {
-	bool again = group_failed_before(sqlstate);
+	bool again = group_failed_before(trouble->sqlstate);
 
 	brought = false;
 	begin_again();
-	if (is_passing(sqlstate)) {
-		delay();
+	if (trouble_is_outdated())
+		opened = false;
+	if (trouble_is_outdated() || trouble_is_passing()) {
+		delay(trouble);
 		return;
 	}
-	if (strcmp(sqlstate, "LE003") == 0) {
-		opened = false; /* a predecessor's transaction has committed after all */
+	if (strcmp(trouble->sqlstate, "LE003") == 0) {
+		opened = false; /* another session has begun */
 		return;
 	}
 	if (again)
@@ -498,7 +383,7 @@ group_failed(void)
 		one_by_one = true;
 		return;
 	}
-	refuse_next(sqlstate, message);
+	refuse_next(trouble->sqlstate, trouble->message);
 }
 
 /* The log and Postgres are known. */
@@ -527,22 +412,21 @@ static void
 on_sync(void)
 {
 	enum state was = state;
-	bool failed = message != NULL;
+	const struct trouble *trouble = trouble_first();
 
 	state = STATE_IDLE;
 	unfinished = looking = false;
 	if (was == STATE_OPENING || was == STATE_INTRODUCED) {
-		if (failed)
-			delay();
+		if (trouble != NULL)
+			delay(trouble);
 		else if (was == STATE_OPENING)
 			progress_known();
-	} else if (!failed) {
+	} else if (trouble == NULL) {
 		group_done();
 	} else {
-		group_failed();
+		group_failed(trouble);
 	}
-	free(message);
-	message = NULL;
+	trouble_forget();
 	go_on();
 }
 
@@ -583,7 +467,7 @@ static void
 give_up_group(void)
 {
 	looking = unfinished = false;
-	send_off(PQpipelineSync(conn) == 1);
+	session_send_off(PQpipelineSync(conn) == 1);
 }
 
 static void
@@ -597,7 +481,7 @@ on_result(const PGresult *r)
 		on_sync();
 		break;
 	case PGRES_FATAL_ERROR:
-		note_error(r);
+		trouble_note(r);
 		if (looking)
 			give_up_group();
 		break;
@@ -606,47 +490,13 @@ on_result(const PGresult *r)
 	}
 }
 
-static void
-on_io(struct ev_loop *l, ev_io *w, int events)
-{
-	PGresult *r;
-	int nulls = 0;
-
-	(void)l;
-	(void)w;
-	if (state == STATE_CONNECTING) {
-		continue_connecting();
-		return;
-	}
-	if (events & EV_READ) {
-		if (PQconsumeInput(conn) != 1) {
-			disconnect(PQerrorMessage(conn));
-			return;
-		}
-		/* A NULL ends the results of each command; two in a row: there is nothing more. */
-		while (conn != NULL && !PQisBusy(conn) && nulls < 2) {
-			r = PQgetResult(conn);
-			nulls = r == NULL ? nulls + 1 : 0;
-			if (r != NULL)
-				on_result(r);
-			PQclear(r);
-		}
-		if (conn != NULL && PQstatus(conn) == CONNECTION_BAD) {
-			disconnect(PQerrorMessage(conn));
-			return;
-		}
-	}
-	if (conn != NULL)
-		flush();
-}
-
 // ---- the log
 
 static void
 on_opened(bool another)
 {
 	if (another && (state >= STATE_INTRODUCED || unfinished)) {
-		disconnect("another log is to be followed");
+		session_drop("another log is to be followed");
 		return;
 	}
 	opened &= !another;
@@ -683,7 +533,7 @@ on_gone(void)
 	    log_quote("tells of its tables and rows anew, and takes the leader's"));
 	opened = false;
 	if (state != STATE_IDLE) {
-		disconnect("what is to be followed is no longer in the log");
+		session_drop("what is to be followed is no longer in the log");
 		return;
 	}
 	is_new = true;
@@ -693,14 +543,13 @@ on_gone(void)
 void
 direct_open(const char *url, bool one_of_several)
 {
-	static const struct writes_hooks hooks = { on_opened, on_page, on_gone };
+	static const struct writes_hooks writes_hooks = { on_opened, on_page, on_gone };
+	static const struct session_hooks session_hooks = { on_connected, on_lost, on_result, part_sent };
 
-	conninfo = xstrdup(url);
 	several = one_of_several;
-	ev_init(&io, on_io);
 	ev_init(&retry, on_retry);
-	writes_open(&hooks);
-	begin_connecting();
+	writes_open(&writes_hooks);
+	session_open(url, &session_hooks);
 }
 
 char *

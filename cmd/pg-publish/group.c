@@ -8,6 +8,8 @@
 
 #include "literal.h"
 #include "merge.h"
+#include "merge_run.h"
+#include "statement.h"
 #include "tables.h"
 #include "transaction.h"
 #include "xalloc.h"
@@ -25,10 +27,7 @@
 	"written_ms) "                                                                                       \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
-/* Relations whose function apply_all is prepared on this connection, as "a<oid>". */
-static uint32_t *prepared;
-static size_t n_prepared;
-static bool prepare_anew, row_by_row;
+static bool row_by_row;
 static bool role_is_replica, said_told; /* in the Postgres transaction that is being sent */
 
 /* Operations on one relation that are to go in one statement: its parameters, as array literals. */
@@ -41,8 +40,8 @@ static struct {
 void
 group_new_connection(void)
 {
-	n_prepared = 0;
-	prepare_anew = row_by_row = role_is_replica = said_told = false;
+	row_by_row = role_is_replica = said_told = false;
+	statement_new_connection();
 	merge_forget();
 }
 
@@ -51,7 +50,7 @@ group_failed_before(const char *sqlstate)
 {
 	bool not_new = strcmp(sqlstate, "LE002") == 0 || strcmp(sqlstate, "23505") == 0;
 
-	prepare_anew = true;
+	statement_failed();
 	role_is_replica = said_told = false;
 	merge_forget();
 	row_by_row = not_new && !row_by_row;
@@ -65,30 +64,14 @@ group_succeeded(void)
 }
 
 static bool
-prepare(PGconn *conn, uint32_t relation, char name[24])
-{
-	char sql[96];
-
-	snprintf(name, 24, "a%" PRIu32, relation);
-	for (size_t i = 0; i < n_prepared; i++)
-		if (prepared[i] == relation)
-			return true;
-	snprintf(sql, sizeof sql, "SELECT electric.apply_all_%" PRIu32 "($1, $2, $3, $4, $5, $6, $7, $8)",
-	    relation);
-	prepared = xrealloc(prepared, (n_prepared + 1) * sizeof *prepared);
-	prepared[n_prepared++] = relation;
-	return PQsendPrepare(conn, name, sql, 0, NULL) == 1;
-}
-
-static bool
 send_mark(PGconn *conn, const ClientTransaction *t)
 {
 	struct buf mark = { 0 };
 	bool ok;
 
 	transaction_mark(&mark, t);
-	ok = PQsendQueryParams(conn, SQL_MARK, 1, NULL, (const char *[]){ (const char *)buf_data(&mark) },
-		 (const int[]){ (int)mark.len }, (const int[]){ 1 }, 0) == 1;
+	ok = statement_send(conn, SQL_MARK, 1, (const char *[]){ (const char *)buf_data(&mark) },
+	    (const int[]){ (int)mark.len }, (const int[]){ 1 });
 	buf_clear(&mark);
 	return ok;
 }
@@ -99,7 +82,7 @@ send_run(PGconn *conn)
 	struct buf *arrays[] = { &run.marks, &run.users, &run.tags, &run.deleted, &run.observed, &run.values,
 		&run.claims, &run.runs };
 	const char *params[N_ARRAYS];
-	char name[24];
+	char sql[96];
 	bool ok;
 
 	if (run.n == 0)
@@ -108,8 +91,9 @@ send_run(PGconn *conn)
 		buf_puts(arrays[i], "}");
 		params[i] = buf_cstr(arrays[i]);
 	}
-	ok = prepare(conn, run.relation, name) &&
-	     PQsendQueryPrepared(conn, name, N_ARRAYS, params, NULL, NULL, 0) == 1;
+	snprintf(sql, sizeof sql, "SELECT electric.apply_all_%" PRIu32 "($1, $2, $3, $4, $5, $6, $7, $8)",
+	    run.relation);
+	ok = statement_send(conn, sql, N_ARRAYS, params, NULL, NULL);
 	for (size_t i = 0; i < N_ARRAYS; i++)
 		buf_take(arrays[i], arrays[i]->len);
 	run.n = 0;
@@ -223,7 +207,7 @@ set_role(PGconn *conn, bool replica)
 	if (role_is_replica == replica)
 		return true;
 	role_is_replica = replica;
-	return PQsendQueryParams(conn, SQL_ROLE, 1, NULL, params, NULL, NULL, 0) == 1;
+	return statement_send(conn, SQL_ROLE, 1, params, NULL, NULL);
 }
 
 /* What the leader tells goes no further. To the leader, it is marked like a client's: it is told to all, its
@@ -235,7 +219,7 @@ send_preamble(PGconn *conn, const struct write *w, bool follows)
 		return true;
 	said_told = follows;
 	if (follows)
-		return PQsendQueryParams(conn, SQL_TOLD, 0, NULL, NULL, NULL, NULL, 0) == 1;
+		return statement_send(conn, SQL_TOLD, 0, NULL, NULL, NULL);
 	return set_role(conn, true) && (w->told->part > 0 || send_mark(conn, w->client));
 }
 
@@ -249,7 +233,7 @@ send_rows(PGconn *conn, const struct write *w, bool follows)
 	/* What one that follows takes over is told to nobody: rows of many transactions go together. */
 	if (follows)
 		return merge_send(conn, w->told, true, way);
-	return merge_send(conn, w->told, false, way) && merge_flush(conn, false) &&
+	return merge_send(conn, w->told, false, way) && merge_run_flush(conn, false) &&
 	       (!w->last || merge_send_checks(conn));
 }
 
@@ -301,7 +285,7 @@ bool
 group_send_rest(PGconn *conn, const struct progress *progress, const struct write *w, bool done, bool follows)
 {
 	return (!merge_concerns(w->told, literal_own_origin()) || send_rows(conn, w, follows)) &&
-	       merge_flush(conn, follows) && (!done || send_progress(conn, progress, w->position));
+	       merge_run_flush(conn, follows) && (!done || send_progress(conn, progress, w->position));
 }
 
 // ---- a group
@@ -310,12 +294,6 @@ bool
 group_send(PGconn *conn, const struct progress *progress, const struct write *writes, size_t n, bool done,
     bool follows)
 {
-	if (prepare_anew) {
-		if (PQsendQueryParams(conn, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 0) != 1)
-			return false;
-		n_prepared = 0;
-		prepare_anew = false;
-	}
 	for (size_t i = 0; i < n; i++) {
 		const struct write *w = &writes[i];
 
@@ -329,7 +307,7 @@ group_send(PGconn *conn, const struct progress *progress, const struct write *wr
 			return false;
 		}
 	}
-	return send_run(conn) && merge_flush(conn, follows) &&
+	return send_run(conn) && merge_run_flush(conn, follows) &&
 	       (!done || send_progress(conn, progress, writes[n - 1].position));
 }
 

@@ -42,21 +42,28 @@ literal_tag(struct buf *out, uint64_t ms, const char *origin)
 
 /* Quoted as an element of an array: quotes and backslashes get a backslash. */
 static void
-element(struct buf *out, const char *p, size_t n)
+element(struct buf *out, const uint8_t *p, size_t n)
 {
-	buf_puts(out, "\"");
+	size_t special = 0;
+	uint8_t *at;
+
+	for (size_t i = 0; i < n; i++)
+		special += p[i] == '"' || p[i] == '\\';
+	at = buf_room(out, n + special + 2);
+	*at++ = '"';
 	for (size_t i = 0; i < n; i++) {
 		if (p[i] == '"' || p[i] == '\\')
-			buf_puts(out, "\\");
-		buf_put(out, p + i, 1);
+			*at++ = '\\';
+		*at++ = p[i];
 	}
-	buf_puts(out, "\"");
+	*at = '"';
+	buf_added(out, n + special + 2);
 }
 
 void
 literal_element(struct buf *out, struct buf *text)
 {
-	element(out, (const char *)buf_data(text), text->len);
+	element(out, buf_data(text), text->len);
 	buf_take(text, text->len);
 }
 
@@ -98,7 +105,7 @@ literal_tags(struct buf *out, char **tags, size_t n)
 			continue;
 		if (any)
 			buf_puts(out, ",");
-		element(out, (const char *)buf_data(&tag), tag.len);
+		element(out, buf_data(&tag), tag.len);
 		buf_take(&tag, tag.len);
 		any = true;
 	}
@@ -127,22 +134,30 @@ value_of(const ClientOp *op, uint32_t num)
 }
 
 void
+literal_row(struct buf *out, const ClientOp *op, uint32_t width)
+{
+	size_t next = 0; /* the values mostly come in the order of their numbers */
+
+	for (uint32_t num = 1; num <= width; num++) {
+		const Value *v;
+
+		if (next < op->n_values && op->values[next]->num == num)
+			v = op->values[next++];
+		else
+			v = value_of(op, num);
+		buf_put(out, num > 1 ? "," : "{", 1);
+		if (v == NULL || v->null)
+			buf_put(out, "NULL", 4);
+		else
+			element(out, v->text.data, v->text.len);
+	}
+	buf_puts(out, width > 0 ? "}" : "{}");
+}
+
+void
 literal_values(struct buf *out, const ClientOp *op)
 {
-	uint32_t max = greatest_num(op);
-
-	buf_puts(out, "{");
-	for (uint32_t num = 1; num <= max; num++) {
-		const Value *v = value_of(op, num);
-
-		if (num > 1)
-			buf_puts(out, ",");
-		if (v == NULL || v->null)
-			buf_puts(out, "NULL");
-		else
-			element(out, (const char *)v->text.data, v->text.len);
-	}
-	buf_puts(out, "}");
+	literal_row(out, op, greatest_num(op));
 }
 
 void

@@ -22,6 +22,8 @@ bool literal_wire_tag(struct buf *out, const char *wire);
 void literal_tags(struct buf *out, char **tags, size_t n);
 /* text[] by attribute number: the values of an operation. */
 void literal_values(struct buf *out, const ClientOp *op);
+/* The same of the numbers up to width, whichever of them have a value: rows of one width make a text[][]. */
+void literal_row(struct buf *out, const ClientOp *op, uint32_t width);
 /* boolean[] by attribute number: true the column competes, false it does not, NULL the client did not send
  * it. */
 void literal_claims(struct buf *out, const ClientOp *op);

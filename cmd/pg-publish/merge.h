@@ -25,12 +25,11 @@ enum merge_way {
 };
 
 /*
- * Queues its rows. `follows`: it is the leader that tells; values that nobody has written since both tables
- * were electrified are then taken from it. False: the connection is unusable.
+ * Queues its rows, or has them wait until there are many, of this and of other transactions:
+ * merge_run_flush() queues those. `follows`: it is the leader that tells; values that nobody has written
+ * since both tables were electrified are then taken from it. False: the connection is unusable.
  */
 bool merge_send(PGconn *conn, const Transaction *told, bool follows, enum merge_way way);
-/* They wait until there are many, of this and of other transactions: queues those that do. */
-bool merge_flush(PGconn *conn, bool follows);
 /* Queues the checks that foreign keys would have made of what was sent since the last checks. */
 bool merge_send_checks(PGconn *conn);
 /* Forgets what was collected and sent: it was not taken. */

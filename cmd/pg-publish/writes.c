@@ -3,7 +3,8 @@
  * tells.
  *
  * One request is under way at a time. A read that was overtaken is answered all the same: its page is
- * dropped, and what is wanted now is asked for then.
+ * dropped, and what is wanted now is asked for then. A page that was asked for ahead is held until it is
+ * read.
  */
 #include "writes.h"
 
@@ -29,7 +30,11 @@ static uint64_t log_life, log_last, log_since;
 static bool wanted; /* a page after this position: */
 static uint64_t wanted_after;
 static uint32_t wanted_part, wanted_id;
-static struct arena memory;    /* of the page */
+static bool ahead;	    /* it, or the one that is held, has not been read yet */
+static struct arena memory; /* of the page that was read last */
+static struct arena coming; /* of the one that is held, or will be */
+static struct write *held;  /* after wanted_after; NULL: none is */
+static size_t held_n;
 static void (*wished)(void);   /* something is asked of the leader: */
 static struct buf wished_rows; /* a packed Transaction; none: all that there is */
 static uint32_t wish_id;
@@ -114,7 +119,8 @@ on_opened(struct peer *peer, const Frame *f)
 	log_since = opened->log_since;
 	if (strcmp(life, name) != 0) {
 		snprintf(life, sizeof life, "%s", name);
-		wanted = false;
+		wanted = ahead = false;
+		held = NULL;
 		wished = NULL;
 		hooks->opened(true);
 		return;
@@ -124,20 +130,44 @@ on_opened(struct peer *peer, const Frame *f)
 	hooks->opened(false);
 }
 
+/* The page that is held is read. */
+static void
+hand_over(void)
+{
+	struct arena was = memory;
+	struct write *page = held;
+
+	memory = coming;
+	coming = was;
+	held = NULL;
+	hooks->page(page, held_n);
+}
+
+/* A page of so many is coming in; where they go. */
+static struct write *
+hold(size_t n)
+{
+	wanted = false;
+	arena_reset(&coming);
+	held = arena_zalloc(&coming, (n + 1) * sizeof *held);
+	held_n = n;
+	return held;
+}
+
 static void
 add(struct write *w, const ClientTransaction *t)
 {
 	size_t n = client_transaction__get_packed_size(t);
-	uint8_t *packed = arena_alloc(&memory, n);
+	uint8_t *packed = arena_alloc(&coming, n);
 
 	client_transaction__pack(t, packed);
-	w->client = client_transaction__unpack(arena_pb(&memory), n, packed);
+	w->client = client_transaction__unpack(arena_pb(&coming), n, packed);
 	w->position = t->position;
 	w->last = true;
 	if (w->client->transaction.len == 0)
 		return;
 	w->told =
-	    transaction__unpack(arena_pb(&memory), w->client->transaction.len, w->client->transaction.data);
+	    transaction__unpack(arena_pb(&coming), w->client->transaction.len, w->client->transaction.data);
 	w->last = w->client->introduce || (w->told != NULL && w->told->last);
 }
 
@@ -150,23 +180,22 @@ on_read(struct peer *peer, const Frame *f)
 	(void)peer;
 	if (!wanted || follows || read->after != wanted_after)
 		return; /* of a read that was overtaken */
-	wanted = false;
-	arena_reset(&memory);
-	page = arena_zalloc(&memory, (read->n_transactions + 1) * sizeof *page);
+	page = hold(read->n_transactions);
 	for (size_t i = 0; i < read->n_transactions; i++)
 		add(&page[i], read->transactions[i]);
-	hooks->page(page, read->n_transactions);
+	if (!ahead)
+		hand_over();
 }
 
 static void
 add_told(struct write *w, const Transaction *t)
 {
-	ClientTransaction *author = arena_alloc(&memory, sizeof *author);
+	ClientTransaction *author = arena_alloc(&coming, sizeof *author);
 	size_t n = transaction__get_packed_size(t);
-	uint8_t *packed = arena_alloc(&memory, n);
+	uint8_t *packed = arena_alloc(&coming, n);
 
 	transaction__pack(t, packed);
-	w->told = transaction__unpack(arena_pb(&memory), n, packed);
+	w->told = transaction__unpack(arena_pb(&coming), n, packed);
 	client_transaction__init(author);
 	author->position = w->told->position;
 	author->client_id = w->told->origin;
@@ -186,17 +215,18 @@ on_log_read(struct peer *peer, const Frame *f)
 	(void)peer;
 	if (!wanted || !follows || read->id != wanted_id)
 		return;
-	wanted = false;
 	if (read->gone) {
+		wanted = false;
 		log_last = read->last;
-		hooks->gone();
+		if (!ahead)
+			hooks->gone();
 		return;
 	}
-	arena_reset(&memory);
-	page = arena_zalloc(&memory, (read->n_transactions + 1) * sizeof *page);
+	page = hold(read->n_transactions);
 	for (size_t i = 0; i < read->n_transactions; i++)
 		add_told(&page[i], read->transactions[i]);
-	hooks->page(page, read->n_transactions);
+	if (!ahead)
+		hand_over();
 }
 
 static void
@@ -249,15 +279,35 @@ writes_log_since(void)
 	return log_since;
 }
 
-void
-writes_read(uint64_t after, uint32_t part)
+static void
+want(uint64_t after, uint32_t part)
 {
-	if (wanted && wanted_after == after && wanted_part == part)
-		return;
 	wanted = true;
+	held = NULL;
 	wanted_after = after;
 	wanted_part = part;
 	ask();
+}
+
+void
+writes_read(uint64_t after, uint32_t part)
+{
+	bool same = wanted_after == after && wanted_part == part;
+
+	ahead = false;
+	if (same && held != NULL)
+		hand_over();
+	else if (!same || !wanted)
+		want(after, part);
+}
+
+void
+writes_read_ahead(uint64_t after)
+{
+	if (wanted || held != NULL)
+		return;
+	ahead = true;
+	want(after, 0);
 }
 
 void

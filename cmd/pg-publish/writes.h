@@ -20,7 +20,7 @@ struct writes_hooks {
 	/* log-store is there; `another`: the log is another one than before, and positions in it mean
 	 * something else. */
 	void (*opened)(bool another);
-	/* The page that was asked for last; it is good until the next one is asked for. */
+	/* The page that was asked for last; it is good until the next one comes. */
 	void (*page)(const struct write *writes, size_t n);
 	/* What was asked for is no longer in the log; may be NULL where nothing is followed. */
 	void (*gone)(void);
@@ -39,6 +39,8 @@ uint64_t writes_log_since(void);
 /* Asks for what comes after this position, from this part of the next. Answered when there is any; a later
  * call overtakes an earlier one. */
 void writes_read(uint64_t after, uint32_t part);
+/* Asks for what comes after this position before it is read, which may then be answered within the call. */
+void writes_read_ahead(uint64_t after);
 /* Tells log-store that Postgres has committed all up to here, and that what it wrote before it began with
  * that is in its WAL up to wal_end. */
 void writes_applied(uint64_t position, uint64_t wal_end);

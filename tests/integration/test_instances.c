@@ -265,11 +265,28 @@ START_TEST(triggers_run_once)
 }
 END_TEST
 
+/* Of what the leader's triggers make of a row all the same, its author is told. */
+START_TEST(a_trigger_that_always_runs)
+{
+	test_sql(&first,
+	    "SELECT electric.migration_version('7');"
+	    "CREATE TABLE always (id text PRIMARY KEY, n int4); CALL electric.electrify('always')");
+	test_sql_await(&second, "1", "SELECT count(*) FROM electric.electrified WHERE table_name = 'always'");
+	test_sql(&first, "CREATE FUNCTION be_ten() RETURNS trigger LANGUAGE plpgsql AS "
+			 "$$ BEGIN new.n := 10; RETURN new; END $$;"
+			 "CREATE TRIGGER ten BEFORE INSERT ON always FOR EACH ROW EXECUTE FUNCTION be_ten();"
+			 "ALTER TABLE always ENABLE ALWAYS TRIGGER ten");
+	test_sql(&second, "INSERT INTO always VALUES ('1', 1), ('2', 2)");
+	test_sql_await(&second, "10,10", "SELECT string_agg(n::text, ',') FROM always");
+	await_equal("always", "2");
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
 	static const TTest *tests[16];
-	const struct suite_tests suite = { "instances", tests, 12, set_up, tear_down };
+	const struct suite_tests suite = { "instances", tests, 13, set_up, tear_down };
 	size_t n = 0;
 
 	tests[n++] = status_names_each;
@@ -283,6 +300,7 @@ main(int argc, char **argv)
 	tests[n++] = the_same_by_hand;
 	tests[n++] = another_by_hand;
 	tests[n++] = triggers_run_once;
+	tests[n++] = a_trigger_that_always_runs;
 	tests[n++] = an_instance_joins;
 	return suite_run(&suite, argc, argv);
 }

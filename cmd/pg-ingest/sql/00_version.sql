@@ -3,7 +3,7 @@
 
 DO $$
 DECLARE
-    this_version CONSTANT integer := 11;
+    this_version CONSTANT integer := 12;
     newest       integer;
 BEGIN
     PERFORM pg_catalog.set_config('electric.installing', this_version::text, true);

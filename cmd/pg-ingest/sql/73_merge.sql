@@ -12,29 +12,41 @@
 -- keeps its row. Of each column the later value stays. The order in which Postgres and Postgres tell each other of
 -- their rows then makes no difference, but for what one of them tells of the same row.
 --
---   electric.merge_all_<oid>(gone, forced, yields, vals, added, removed, columns, runs)
---     an element for each row. runs is as for electric.apply_all_<oid>: rows that are new go together; on a
---     unique_violation one of them may not be new, and the caller tries again without runs. -n: so many are likely to be
---     here as they are
+--   electric.merge_all_<oid>(yields, vals, stamps, gone, forced, added, removed, columns, runs)
+--     many rows, in their order. vals has a row of them in each row; stamps says of each row which elements of gone,
+--     forced, added, removed and columns are its own. runs says how many go together: n, they are new, and on a
+--     unique_violation one of them may not be, and the caller tries again with nothing but 0; -n, they are likely to be
+--     here as they are; 0, it is one row, of which nothing is known
 --
 -- Users' triggers have run where the row was written. They, and foreign keys, which the transaction as a whole obeys,
 -- are off here: session_replication_role is replica.
+
+-- What a row is told with, its values aside; latest is the greatest time in it.
+DO $$
+BEGIN
+    IF to_regtype('electric.stamp') IS NULL THEN
+        CREATE TYPE electric.stamp AS (gone boolean, forced boolean, added electric.tag[], removed electric.tag[],
+                                       columns electric.tag[], latest bigint);
+    END IF;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION electric.create_merge_functions(tab oid, shadow oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     keys        text;   -- k1, k2
     key_values  text;   -- ($4[1])::integer, ...
-    row_keys    text;   -- (r.v[1])::integer, ...
+    row_keys    text;   -- ($2[r.k][1])::integer, ...
     main_key    text;   -- m.id = ($4[1])::integer AND ...
     shadow_key  text;
     arbiter     text;
     won         text;
     column_tags text;
-    row_key     text;   -- m.id = (r.v[1])::integer AND ...
+    row_key     text;   -- m.id = ($2[r.k][1])::integer AND ...
     row_shadow_key text;
     same_values text;
-    same_row    text;   -- the same of r.v, with the key
+    same_row    text;   -- the same of a row of vals, with the key
+    row_vals    text;   -- ARRAY[$2[op.k][1], ...]
     unmoved     text;   -- the merged column tags are those that are here
     tombstone   text;   -- the merged values of the row that goes
     dead_values text;   -- of one that went before
@@ -44,14 +56,16 @@ DECLARE
     overriding  text;
     assigned    text;
     update_row  text;
+    earlier     CONSTANT regprocedure := to_regprocedure(format(   -- as an earlier version has made it
+        'electric.merge_all_%s(boolean[], boolean[], boolean, text[], text[], text[], text[], integer[])', tab));
 BEGIN
     SELECT string_agg('k' || key_pos, ', ' ORDER BY key_pos),
            string_agg(format('($4[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
-           string_agg(format('(r.v[%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
+           string_agg(format('($2[r.k][%s])::%s', num, cast_type), ', ' ORDER BY key_pos),
            string_agg(format('m.%s %s ($4[%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
            string_agg(format('s.k%s %s ($4[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
-           string_agg(format('m.%s %s (r.v[%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
-           string_agg(format('s.k%s %s (r.v[%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos)
+           string_agg(format('m.%s %s ($2[r.k][%s])::%s', name, key_equal, num, cast_type), ' AND ' ORDER BY key_pos),
+           string_agg(format('s.k%s %s ($2[r.k][%s])::%s', key_pos, key_equal, num, cast_type), ' AND ' ORDER BY key_pos)
       INTO keys, key_values, row_keys, main_key, shadow_key, row_key, row_shadow_key
       FROM electric.columns_of(tab)
      WHERE key_pos IS NOT NULL;
@@ -73,7 +87,7 @@ BEGIN
                    'op.column_tags[1]) END', num, num + 1) END), 15),
            coalesce(string_agg(format('m.%s::text IS NOT DISTINCT FROM $4[%s]', name, num), ' AND ' ORDER BY num)
                         FILTER (WHERE data), 'true'),
-           string_agg(format('m.%s::text IS NOT DISTINCT FROM r.v[%s]', name, num), ' AND ' ORDER BY num)
+           string_agg(format('m.%s::text IS NOT DISTINCT FROM $2[r.k][%s]', name, num), ' AND ' ORDER BY num)
                FILTER (WHERE NOT generated),
            coalesce(string_agg(format('op.merged[%1$s] IS NOT DISTINCT FROM coalesce(op.column_tags[%1$s], op.column_tags[1])',
                                       num + 1), E' AND ' ORDER BY num) FILTER (WHERE data), 'true'),
@@ -88,13 +102,14 @@ BEGIN
                                                  'ELSE op.tombstone[%1$s]::%2$s END', num, cast_type)
                       ELSE format('$4[%s]::%s', num, cast_type) END, E',\n               ' ORDER BY num)
                FILTER (WHERE NOT generated),
-           string_agg(format('(r.v[%s])::%s', num, cast_type), ', ' ORDER BY num) FILTER (WHERE NOT generated),
+           string_agg(format('($2[r.k][%s])::%s', num, cast_type), ', ' ORDER BY num) FILTER (WHERE NOT generated),
+           electric.array_by_num(array_agg(num), array_agg(format('$2[op.k][%s]', num)), 47),
            CASE WHEN bool_or(always) THEN 'OVERRIDING SYSTEM VALUE' ELSE '' END,
            coalesce(string_agg(format('%s = CASE WHEN op.won[%s] THEN $4[%2$s]::%s ELSE m.%1$s END', name, num, cast_type),
                                E',\n               ' ORDER BY num) FILTER (WHERE data AND NOT always),
                     min(format('%s = m.%1$s', name)) FILTER (WHERE NOT generated AND NOT always),
                     min(format('%s = DEFAULT', name)) FILTER (WHERE generated))
-      INTO won, column_tags, same_values, same_row, unmoved, tombstone, dead_values, columns, new_values, row_values, overriding, assigned
+      INTO won, column_tags, same_values, same_row, unmoved, tombstone, dead_values, columns, new_values, row_values, row_vals, overriding, assigned
       FROM (SELECT *, key_pos IS NULL AND NOT generated AS data FROM electric.columns_of(tab)) AS c;
     update_row := CASE WHEN assigned IS NULL THEN 'NULL'
                        ELSE format(E'UPDATE %s AS m\n           SET %s\n         WHERE %s', tab::regclass, assigned, main_key) END;
@@ -218,52 +233,61 @@ $body$, tab::regclass, shadow::regclass, main_key, shadow_key, keys, key_values,
            update_row, columns, overriding, new_values, arbiter, tab::regclass, unmoved, same_values,
            dead_values));
 
-    EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_all_%s(gone boolean[], forced boolean[], yields boolean, '
-                   'vals text[], added text[], removed text[], columns text[], runs integer[]) RETURNS void '
-                   'LANGUAGE plpgsql AS %L', tab, format($body$
+    IF earlier IS NOT NULL THEN
+        EXECUTE format('DROP FUNCTION %s', earlier);
+    END IF;
+    -- A plan that is made for these very arrays would have them as constants, and search each from its beginning for
+    -- each element.
+    EXECUTE format('CREATE OR REPLACE FUNCTION electric.merge_all_%s(yields boolean, vals text[], stamps integer[], '
+                   'gone boolean[], forced boolean[], added text[], removed text[], columns text[], runs integer[]) '
+                   'RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS %L', tab, format($body$
 #variable_conflict use_column
 <<op>>
 DECLARE
-    i integer := 1;
-    n integer := cardinality(gone);
-    k integer;
+    told  electric.stamp[] := ARRAY(
+              SELECT ROW(u.gone, u.forced, u.added, u.removed, u.columns,
+                         (SELECT max((t).ms) FROM unnest(u.added::electric.tag[] || u.columns::electric.tag[]) AS t))::electric.stamp
+                FROM unnest(gone, forced, added, removed, columns)
+                     WITH ORDINALITY AS u (gone, forced, added, removed, columns, place)
+               ORDER BY u.place);
+    stamp electric.stamp;
+    first integer := 1;
+    n     integer;
+    last  integer;
+    k     integer;
 BEGIN
-    WHILE i <= n LOOP
-        IF runs[i] > 1 THEN
+    FOREACH op.n IN ARRAY runs LOOP
+        op.last := op.first + greatest(abs(op.n), 1) - 1;
+        IF op.n > 0 THEN
             -- The fastest way; where one of them is not new, the caller tries again row by row.
             INSERT INTO %2$s AS m (%3$s) %4$s
             SELECT %5$s
-              FROM (SELECT v::text[] AS v FROM unnest(vals[i : i + runs[i] - 1]) AS v OFFSET 0) AS r;
+              FROM generate_series(op.first, op.last) AS r (k);
             INSERT INTO %6$s AS s (%7$s, _tags, _latest, _column_tags)
-            SELECT %8$s, r.added, coalesce((SELECT max((t).ms) FROM unnest(r.added || r.columns) AS t), 0), r.columns
-              FROM (SELECT v::text[] AS v, a::electric.tag[] AS added, c::electric.tag[] AS columns
-                      FROM unnest(vals[i : i + runs[i] - 1], added[i : i + runs[i] - 1], columns[i : i + runs[i] - 1])
-                           AS u (v, a, c) OFFSET 0) AS r;
-            i := i + runs[i];
-        ELSIF runs[i] < 0 THEN
-            FOR k IN
+            SELECT %8$s, (op.told[$3[r.k]]).added, coalesce((op.told[$3[r.k]]).latest, 0),
+                   (op.told[$3[r.k]]).columns
+              FROM generate_series(op.first, op.last) AS r (k);
+        ELSE
+            FOR op.k IN
                 SELECT r.k
-                  FROM (SELECT i - 1 + o AS k, v::text[] AS v, a::electric.tag[] AS added, c::electric.tag[] AS columns
-                          FROM unnest(vals[i : i - runs[i] - 1], added[i : i - runs[i] - 1], columns[i : i - runs[i] - 1])
-                               WITH ORDINALITY AS u (v, a, c, o) OFFSET 0) AS r
-                  LEFT JOIN LATERAL (SELECT * FROM %2$s AS m WHERE %9$s OFFSET 0) AS m ON true
-                  LEFT JOIN LATERAL (SELECT * FROM %6$s AS s WHERE %10$s OFFSET 0) AS s ON true
-                 WHERE (s._tags = r.added AND s._column_tags = r.columns AND %11$s) IS NOT TRUE
+                  FROM generate_series(op.first, op.last) AS r (k)
+                  LEFT JOIN LATERAL (SELECT * FROM %2$s AS m WHERE op.n < 0 AND %9$s OFFSET 0) AS m ON true
+                  LEFT JOIN LATERAL (SELECT * FROM %6$s AS s WHERE op.n < 0 AND %10$s OFFSET 0) AS s ON true
+                 WHERE (s._tags = (op.told[$3[r.k]]).added AND s._column_tags = (op.told[$3[r.k]]).columns
+                        AND %11$s) IS NOT TRUE
                  ORDER BY r.k
             LOOP
-                PERFORM electric.merge_%1$s(gone[k], forced[k], yields, vals[k]::text[], added[k]::electric.tag[],
-                                            removed[k]::electric.tag[], columns[k]::electric.tag[]);
+                op.stamp := op.told[$3[op.k]];
+                PERFORM electric.merge_%1$s(op.stamp.gone, op.stamp.forced, $1,
+                                            %12$s,
+                                            op.stamp.added, op.stamp.removed, op.stamp.columns);
             END LOOP;
-            i := i - runs[i];
-        ELSE
-            PERFORM electric.merge_%1$s(gone[i], forced[i], yields, vals[i]::text[], added[i]::electric.tag[],
-                                        removed[i]::electric.tag[], columns[i]::electric.tag[]);
-            i := i + 1;
         END IF;
+        op.first := op.last + 1;
     END LOOP;
 END
 $body$, tab, tab::regclass, columns, overriding, row_values, shadow::regclass, keys, row_keys, row_key, row_shadow_key,
-           same_row));
+           same_row, row_vals));
 END
 $$;
 

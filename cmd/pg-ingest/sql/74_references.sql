@@ -1,11 +1,13 @@
 -- Foreign keys of rows that were merged with their triggers off.
 --
---   electric.check_references(tab, rows)   rows: as text[] literals by attnum, as they were written or were until they
---                                          were deleted. Raises foreign_key_violation where one lacks its parent, or
---                                          where one that is gone has children. Parents stay until the transaction ends
+--   electric.check_references(tab, rows)   rows: text[] literals by attnum, in the text of an array: tables without
+--     foreign keys do not have it read. As they were written or were until they were deleted. Raises foreign_key_violation where
+--     one lacks its parent, or where one that is gone has children. Parents stay until the transaction ends
 
-CREATE OR REPLACE FUNCTION electric.check_references(tab oid, rows text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DROP FUNCTION IF EXISTS electric.check_references(oid, text[]);
+
+CREATE OR REPLACE FUNCTION electric.check_references(tab oid, rows text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     fk     record;
     broken boolean;
@@ -29,17 +31,17 @@ BEGIN
         IF fk.is_row IS NOT NULL THEN
             EXECUTE format('SELECT count(*) FROM (SELECT FROM (SELECT r::text[] AS v FROM unnest($1) AS r) AS u '
                            'JOIN %s AS o ON %s JOIN %s AS p ON %s FOR KEY SHARE OF p) AS locked',
-                           fk.conrelid::regclass, fk.is_row, fk.confrelid::regclass, fk.refers) USING rows;
+                           fk.conrelid::regclass, fk.is_row, fk.confrelid::regclass, fk.refers) USING rows::text[];
             EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT r::text[] AS v FROM unnest($1) AS r) AS u JOIN %s AS o ON %s '
                            'WHERE %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s))',
                            fk.conrelid::regclass, fk.is_row, fk.complete, fk.confrelid::regclass, fk.refers)
-               INTO broken USING rows;
+               INTO broken USING rows::text[];
         END IF;
         IF broken IS NOT TRUE AND fk.confrelid = tab THEN
             EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT r::text[] AS v FROM unnest($1) AS r) AS u JOIN %s AS o ON %s '
                            'WHERE NOT EXISTS (SELECT FROM %s AS p WHERE %s))',
                            fk.conrelid::regclass, fk.was_parent, fk.confrelid::regclass, fk.refers)
-               INTO broken USING rows;
+               INTO broken USING rows::text[];
         END IF;
         IF broken THEN
             RAISE EXCEPTION 'foreign key constraint % would be broken', quote_ident(fk.conname)
