@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "exits.h"
+#include "measure.h"
 #include "peer.h"
 #include "service.h"
 #include "xalloc.h"
@@ -29,15 +29,6 @@ static struct peer *log_store;
 static bool is_up, is_open;
 static uint64_t safe_lsn;
 static uint64_t commit_lsn = 1000;
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 on_up(struct peer *p)
@@ -108,7 +99,7 @@ append_batch(size_t n)
 static double
 measure_log(size_t n, size_t in_flight)
 {
-	double start = now(), end;
+	double start = measure_now(), end;
 	size_t done = 0;
 
 	do {
@@ -116,11 +107,11 @@ measure_log(size_t n, size_t in_flight)
 		done += n;
 		while (commit_lsn - safe_lsn > n * (in_flight - 1))
 			ev_run(loop(), EVRUN_ONCE);
-		end = now();
+		end = measure_now();
 	} while (end - start < SECONDS);
 	while (safe_lsn < commit_lsn)
 		ev_run(loop(), EVRUN_ONCE);
-	return (double)done / (now() - start);
+	return (double)done / (measure_now() - start);
 }
 
 static double
@@ -129,7 +120,7 @@ measure_file(const char *dir, size_t n)
 	char *path = xasprintf("%s/plain", dir);
 	int fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_TRUNC | O_CLOEXEC, 0600);
 	char *bytes = xcalloc(n, TRANSACTION);
-	double start = now(), end;
+	double start = measure_now(), end;
 	size_t done = 0;
 
 	do {
@@ -138,7 +129,7 @@ measure_file(const char *dir, size_t n)
 			exit(1);
 		}
 		done += n;
-		end = now();
+		end = measure_now();
 	} while (end - start < SECONDS);
 	close(fd);
 	unlink(path);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "measure.h"
 #include "peer.h"
 #include "sat_client.h"
 #include "testbed.h"
@@ -19,15 +19,6 @@
 static struct test_service service = { .env = { "AUTH_MODE=secure", "AUTH_JWT_ALG=HS256", "AUTH_JWT_KEY=" KEY,
 					   NULL } };
 static unsigned logged_in, started;
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 on_message(struct sat_client *c, const struct sat_message *m)
@@ -92,7 +83,7 @@ main(int argc, char **argv)
 	before = resident(false);
 	for (unsigned i = 0; i < n; i += BATCH) {
 		unsigned end = i + BATCH < n ? i + BATCH : n;
-		double began = now();
+		double began = measure_now();
 
 		for (unsigned k = i; k < end; k++) {
 			char id[32];
@@ -103,7 +94,7 @@ main(int argc, char **argv)
 			sat_auth(clients[k], token);
 		}
 		await(&logged_in, end);
-		seconds += now() - began;
+		seconds += measure_now() - began;
 		for (unsigned k = i; k < end; k++)
 			sat_ask_start(clients[k], NULL, 0);
 		await(&started, end);

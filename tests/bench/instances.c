@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "fail.h"
+#include "measure.h"
 #include "testbed.h"
 
 #define LONELY 1000 /* transactions that go one at a time */
@@ -20,23 +21,6 @@ struct way {
 	const char *name, *table;
 	struct test_service *from, *to;
 };
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
 
 static PGconn *
 reach(const struct test_service *s)
@@ -74,16 +58,15 @@ latency(const struct way *w, double *p50, double *p99)
 		    w->name, i, i);
 		snprintf(look, sizeof look, "SELECT FROM %s WHERE id = '%s %d'", w->table, w->name, i);
 		rows_of(from, insert);
-		start = now();
+		start = measure_now();
 		while (rows_of(to, look) == 0)
 			continue;
-		times[i] = now() - start;
+		times[i] = measure_now() - start;
 	}
 	PQfinish(from);
 	PQfinish(to);
-	qsort(times, LONELY, sizeof *times, compare);
-	*p50 = times[LONELY / 2];
-	*p99 = times[LONELY * 99 / 100];
+	*p50 = measure_share(times, LONELY, 0.50);
+	*p99 = measure_share(times, LONELY, 0.99);
 }
 
 /* Keys are of this way alone: a row that was deleted once is no new one. */
@@ -130,10 +113,10 @@ compare_bulk(const struct way *w, double plain)
 
 	test_leyden_stop(&first);
 	write_bulk(w);
-	ours = now();
+	ours = measure_now();
 	test_leyden_begin(&first);
 	await_bulk(w);
-	ours = now() - ours;
+	ours = measure_now() - ours;
 	check_bulk(w);
 	printf("%s: catching up on %d rows: %.0f rows/s, logical replication %.0f rows/s, ratio %.2f (goal "
 	       "0.50)\n",
@@ -147,10 +130,10 @@ plain_bulk(const struct way *w)
 
 	test_sql(w->to, "ALTER SUBSCRIPTION plain DISABLE");
 	write_bulk(w);
-	started = now();
+	started = measure_now();
 	test_sql(w->to, "ALTER SUBSCRIPTION plain ENABLE");
 	await_bulk(w);
-	started = now() - started;
+	started = measure_now() - started;
 	check_bulk(w);
 	return started;
 }

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fail.h"
+#include "measure.h"
 #include "sat_client.h"
 #include "testbed.h"
 
@@ -22,15 +22,6 @@
 
 static struct test_service service = { .env = { "AUTH_MODE=insecure", NULL } };
 static PGconn *conn;
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 exec_sql(const char *sql)
@@ -74,7 +65,7 @@ plain_rows(unsigned rows, unsigned statements)
 		    sql + at, "%s($%u, $%u, $%u)", i > 0 ? "," : "", i * 3 + 1, i * 3 + 2, i * 3 + 3);
 	sprintf(sql + at, " ON CONFLICT (id) DO UPDATE SET value = excluded.value, n = excluded.n");
 	PQclear(PQprepare(conn, "plain", sql, 0, NULL));
-	start = now();
+	start = measure_now();
 	for (unsigned s = 0; s < statements; s++) {
 		PGresult *r;
 
@@ -89,7 +80,7 @@ plain_rows(unsigned rows, unsigned statements)
 			test_fail("%s", PQerrorMessage(conn));
 		PQclear(r);
 	}
-	start = now() - start;
+	start = measure_now() - start;
 	exec_sql("DEALLOCATE plain");
 	free(sql);
 	free(texts);
@@ -146,7 +137,7 @@ client_rows(const char *prefix, struct sat_client **clients, unsigned *in_flight
 {
 	long wanted = count("items") + (long)transactions * rows;
 	unsigned sent = 0;
-	double start = now();
+	double start = measure_now();
 
 	while (sent < transactions) {
 		for (unsigned i = 0; i < CLIENTS; i++) {
@@ -157,7 +148,7 @@ client_rows(const char *prefix, struct sat_client **clients, unsigned *in_flight
 	}
 	while (count("items") < wanted)
 		sat_turn();
-	start = now() - start;
+	start = measure_now() - start;
 	for (unsigned i = 0; i < CLIENTS; i++)
 		while (in_flight[i] > 0)
 			sat_turn();
@@ -165,21 +156,6 @@ client_rows(const char *prefix, struct sat_client **clients, unsigned *in_flight
 }
 
 // ---- one at a time
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double
-median(double *values, size_t n)
-{
-	qsort(values, n, sizeof *values, by_value);
-	return values[n / 2];
-}
 
 static double
 lone_insert(void)
@@ -189,13 +165,13 @@ lone_insert(void)
 	PQclear(PQprepare(conn, "lone", "INSERT INTO plain VALUES ($1, 'a value', 42)", 0, NULL));
 	for (unsigned i = 0; i < LONELY; i++) {
 		char id[32];
-		double start = now();
+		double start = measure_now();
 
 		snprintf(id, sizeof id, "lone-%u", i);
 		PQclear(PQexecPrepared(conn, "lone", 1, (const char *[]){ id }, NULL, NULL, 0));
-		times[i] = now() - start;
+		times[i] = measure_now() - start;
 	}
-	return median(times, LONELY);
+	return measure_share(times, LONELY, 0.5);
 }
 
 static double
@@ -207,7 +183,7 @@ client_insert(struct sat_client *c, unsigned *in_flight)
 	for (unsigned i = 0; i < LONELY; i++) {
 		char id[128];
 		bool seen = false;
-		double start = now();
+		double start = measure_now();
 
 		snprintf(id, sizeof id, "lone-%s-%08u-0", c->id, i);
 		++*in_flight;
@@ -218,11 +194,11 @@ client_insert(struct sat_client *c, unsigned *in_flight)
 			seen = PQntuples(r) > 0;
 			PQclear(r);
 		}
-		times[i] = now() - start;
+		times[i] = measure_now() - start;
 		while (*in_flight > 0)
 			sat_turn();
 	}
-	return median(times, LONELY);
+	return measure_share(times, LONELY, 0.5);
 }
 
 static void

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "fail.h"
+#include "measure.h"
 #include "pbwire.h"
 #include "peer.h"
 #include "sat_client.h"
@@ -27,23 +27,6 @@
 static struct test_service service = { .env = { "AUTH_MODE=insecure", "WS_GATEWAY_STALL_TIME=600", NULL } };
 static const char *const tools[] = { "pg-ingest", "pg-snapshot", "log-store", "ws-gateway" };
 #define N_TOOLS (sizeof tools / sizeof *tools)
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
 
 /* The most memory that a tool's processes ever had, in kB: the largest of them. The log's file is mapped, and
  * its pages are the kernel's: of log-store, what it has of its own now. */
@@ -105,7 +88,7 @@ count_ops(struct sat_client *c, const uint8_t *p, size_t n)
 static double
 take_table(struct sat_client *c, unsigned n, const char *table)
 {
-	double start = now();
+	double start = measure_now();
 	char id[40];
 
 	snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", n);
@@ -116,28 +99,21 @@ take_table(struct sat_client *c, unsigned n, const char *table)
 	sat_ask_subscription(c, id, &table, 1);
 	while (!done)
 		sat_turn();
-	return now() - start;
+	return measure_now() - start;
 }
 
 static double
 copy_rows(PGconn *conn, const char *query)
 {
 	char sql[300], *line;
-	double start = now();
+	double start = measure_now();
 
 	snprintf(sql, sizeof sql, "COPY (%s) TO STDOUT", query);
 	PQclear(PQexec(conn, sql));
 	while (PQgetCopyData(conn, &line, 0) > 0)
 		PQfreemem(line);
 	PQclear(PQgetResult(conn));
-	return now() - start;
-}
-
-static double
-median(double *times, size_t n)
-{
-	qsort(times, n, sizeof *times, compare);
-	return times[n / 2];
+	return measure_now() - start;
 }
 
 /* In turns with COPY of the same: the machine may do other work. */
@@ -158,8 +134,8 @@ one_client(PGconn *conn, const char *table, const char *query, const char *what)
 		takes[i] = take_table(c, n, table);
 		sat_free(c);
 	}
-	copy = median(copies, ROUNDS);
-	take = median(takes, ROUNDS);
+	copy = measure_share(copies, ROUNDS, 0.5);
+	take = measure_share(takes, ROUNDS, 0.5);
 	printf("%s: %.0f rows/s to one client; COPY by libpq %.0f rows/s, ratio %.2f (goal 0.60);", what,
 	    (double)n_rows / take, (double)n_rows / copy, copy / take);
 	for (size_t i = 0; i < N_TOOLS; i++)
@@ -188,7 +164,7 @@ note_end(struct sat_client *c, const struct sat_message *m)
 	if (m->code == SAT_SUBS_DATA_ERROR)
 		test_fail("client %s: the delivery failed", c->id);
 	if (m->code == SAT_SUBS_DATA_END)
-		times[--left] = now() - started;
+		times[--left] = measure_now() - started;
 }
 
 static double
@@ -206,15 +182,14 @@ crowd(unsigned n, unsigned subscription)
 	snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", subscription);
 	times = xcalloc(n, sizeof *times);
 	left = n;
-	started = now();
+	started = measure_now();
 	for (unsigned i = 0; i < n; i++)
 		sat_ask_subscription(all[i], id, small, 1);
 	while (left > 0)
 		sat_turn();
-	qsort(times, n, sizeof *times, compare);
+	most = measure_share(times, n, 1.);
 	printf("%u client%s, 500 rows each, at once: p50 %.1f ms, max %.1f ms\n", n, n > 1 ? "s" : "",
-	    times[n / 2] * 1e3, times[n - 1] * 1e3);
-	most = times[n - 1];
+	    measure_share(times, n, 0.5) * 1e3, most * 1e3);
 	for (unsigned i = 0; i < n; i++)
 		sat_free(all[i]);
 	free(all);
@@ -233,7 +208,7 @@ note_delay(struct sat_client *c, const struct sat_message *m)
 {
 	(void)c;
 	if (m->code == SAT_OP_LOG)
-		delays[n_delays++] = now() - written;
+		delays[n_delays++] = measure_now() - written;
 }
 
 /* p50 and p99 of the time from a commit to its coming at each of the live ones, in ms. */
@@ -243,14 +218,13 @@ beat(PGconn *conn, const char *what, double *p50, double *p99)
 	delays = xcalloc((size_t)LIVE * BEATS, sizeof *delays);
 	n_delays = 0;
 	for (unsigned i = 1; i <= BEATS; i++) {
-		written = now();
+		written = measure_now();
 		PQclear(PQexec(conn, "UPDATE wide SET v = repeat(md5(random()::text), 125) WHERE id = 1"));
 		while (n_delays < (size_t)LIVE * i)
 			sat_turn();
 	}
-	qsort(delays, n_delays, sizeof *delays, compare);
-	*p50 = delays[n_delays / 2] * 1e3;
-	*p99 = delays[n_delays * 99 / 100] * 1e3;
+	*p50 = measure_share(delays, n_delays, 0.50) * 1e3;
+	*p99 = measure_share(delays, n_delays, 0.99) * 1e3;
 	printf("%u live clients, %s: p50 %.1f ms, p99 %.1f ms\n", LIVE, what, *p50, *p99);
 	free(delays);
 }
