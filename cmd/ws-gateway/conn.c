@@ -66,7 +66,8 @@ struct conn_limits conn_limits;
 static struct conn *all;
 static struct conn *oldest_stranger, *youngest_stranger;
 static size_t count, strangers;
-static struct buf control_frames; /* of the connection that is being parsed */
+static struct buf control_frames;  /* of the connection that is being parsed */
+static const struct conn *filling; /* the one whose client may add to what was written */
 
 // ---- strangers: who has connected and not authenticated
 
@@ -167,6 +168,11 @@ watch(struct conn *c)
 
 // ---- out
 
+/*
+ * It is written at the end of this turn, with what else has come by then, unless the kernel is awaited
+ * already. What a client adds after a write waits for the next turn, so that a fast one leaves the others
+ * theirs.
+ */
 static void
 push(struct conn *c, struct chunk *chunk)
 {
@@ -174,7 +180,10 @@ push(struct conn *c, struct chunk *chunk)
 		c->untaken_since = ev_now(loop());
 	queue_put(&c->out, chunk);
 	c->out_bytes += chunk->len;
-	watch(c);
+	if (c == filling)
+		watch(c);
+	else if (!ev_is_active(&c->io) || !(c->io.events & EV_WRITE))
+		ev_feed_event(loop(), &c->io, EV_WRITE);
 }
 
 void
@@ -471,8 +480,11 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 	if (c->state == CONN_CLOSING && c->out.count == 0)
 		wire_shutdown(&c->wire);
 	watch(c);
-	if (c->client != NULL && c->state == CONN_OPEN)
-		client_writable(c->client);
+	if (c->client == NULL || c->state != CONN_OPEN)
+		return;
+	filling = c;
+	client_writable(c->client);
+	filling = NULL;
 }
 
 void
