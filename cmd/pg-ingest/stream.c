@@ -15,8 +15,7 @@
 #define STATUS_EVERY 10.0 /* seconds, or oftener; Postgres gives up after 60 of silence */
 #define PG_EPOCH     INT64_C(946684800)
 #define BREATH	     0.001	       /* seconds in which what comes is let gather */
-#define BURST	     16		       /* times in a row that it is not */
-#define CALM	     0.005	       /* seconds without anything end a row */
+#define BURST	     16		       /* times in a transaction that it is not */
 #define MARK	     "electric"	       /* what follows is a client's transaction */
 #define REPAIR	     "electric.repair" /* a row for the author of a client's transaction that was refused */
 #define ROW	     "electric.row"    /* a row that changed without being in the WAL */
@@ -39,8 +38,7 @@ static bool overflowed;
 static double silence = 30.; /* seconds in which something must come; 0: any number */
 static double heard;	     /* when something came, or was last not wanted */
 static bool paused;	     /* nothing is read */
-static double woken;	     /* when something was read last */
-static unsigned n_woken;     /* how often in a row */
+static unsigned n_woken;     /* how often something of this transaction was read */
 static ev_timer timer, breath;
 
 // ---- what is told to Postgres
@@ -267,20 +265,18 @@ on_breath(struct ev_loop *l, ev_timer *w, int events)
 }
 
 /* Postgres sends each row by itself: who takes each as it comes has both wake up for each. In the middle of a
- * transaction there is time to let some come. */
+ * long transaction there is time to let some come. */
 static void
 take_breath(struct pg *pg)
 {
-	double now = ev_now(loop());
-
-	n_woken = now - woken > CALM ? 1 : n_woken + 1;
-	woken = now;
-	if (n_woken <= BURST || !inside || paused)
-		return;
-	pg_pause(pg);
-	ev_timer_stop(loop(), &breath);
-	ev_timer_set(&breath, BREATH, 0.);
-	ev_timer_start(loop(), &breath);
+	if (!inside)
+		n_woken = 0;
+	else if (++n_woken > BURST && !paused) {
+		pg_pause(pg);
+		ev_timer_stop(loop(), &breath);
+		ev_timer_set(&breath, BREATH, 0.);
+		ev_timer_start(loop(), &breath);
+	}
 }
 
 void
@@ -349,6 +345,7 @@ stream_start(struct pg *pg, unsigned number, uint64_t from, uint64_t next_xid)
 	after = received = stored = confirmed = from;
 	latest_xid = next_xid;
 	inside = awaited = overflowed = paused = false;
+	n_woken = 0;
 	heard = ev_now(loop());
 	fold_reset();
 	every = silence > 0. && silence / 3. < STATUS_EVERY ? silence / 3. : STATUS_EVERY;
