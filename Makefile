@@ -192,7 +192,7 @@ FUZZ_MAIN    ?= $(BUILD)/tests/fuzz/slice.o
 # The objects of the tools that a target looks at.
 UNDER_fuzz_jwt       := $(addprefix $(BUILD)/cmd/auth-check/,jwt.o signature.o keys.o base64.o)
 UNDER_fuzz_handshake := $(BUILD)/cmd/ws-gateway/handshake.o
-UNDER_fuzz_frames    := $(addprefix $(BUILD)/cmd/ws-gateway/,conn.o chunk.o handshake.o queue.o wire.o)
+UNDER_fuzz_frames    := $(addprefix $(BUILD)/cmd/ws-gateway/,conn.o conn_in.o chunk.o handshake.o queue.o wire.o)
 UNDER_fuzz_satellite := $(BUILD)/cmd/ws-gateway/version.o
 UNDER_fuzz_pgoutput  := $(BUILD)/cmd/pg-ingest/pgoutput.o
 UNDER_fuzz_publisher := $(addprefix $(BUILD)/cmd/pg-publish/,incoming.o literal.o transaction.o)

@@ -1,72 +1,31 @@
-/* One websocket connection. */
-#include "conn.h"
+/* One websocket connection: its beginning and end, what goes out, and when it is read from. */
+#include "conn_state.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ev.h>
 #include <netinet/tcp.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <wslay/wslay.h>
 
 #include "admit.h"
-#include "buf.h"
 #include "client.h"
 #include "figures.h"
-#include "handshake.h"
 #include "log.h"
 #include "peer.h"
-#include "queue.h"
-#include "wire.h"
 #include "xalloc.h"
 
 #define READ_SIZE	 65536
-#define CLOSE_TIME	 2.0	      /* seconds for the other side to take a close frame */
-#define STRANGER_MESSAGE (128 * 1024) /* bytes in a message of who has not authenticated: a token fits */
+#define CLOSE_TIME	 2.0  /* seconds for the other side to take a close frame */
 #define UNTAKEN_MAX	 4096 /* chunks that wait to be taken before nothing more is read: answers, mostly */
 #define UNTAKEN_STRANGER 64
-#define UNTAKEN_PONGS	 4096  /* bytes that wait before pings are no longer answered */
 #define UNSENT		 65536 /* bytes that the kernel takes before the network does: else, megabytes */
-
-enum conn_state {
-	CONN_HANDSHAKE, /* the HTTP request is being read */
-	CONN_OPEN,	/* messages both ways */
-	CONN_CLOSING	/* what is queued goes out, then the socket is closed; nothing is read */
-};
-
-struct conn {
-	struct conn *prev, *next;
-	struct conn *older, *younger; /* of the strangers */
-	bool is_stranger;	      /* not authenticated yet */
-	ev_tstamp since;	      /* loop time of its coming */
-	enum conn_state state;
-	struct wire wire;
-	ev_io io;
-	ev_timer deadline;
-	wslay_event_context_ptr ws;
-	struct buf in;		 /* bytes not yet parsed */
-	struct buf message;	 /* of several frames, or of one that has not come whole */
-	struct queue out;	 /* to be sent */
-	size_t out_offset;	 /* bytes of its first that are */
-	size_t out_bytes;	 /* that are not */
-	bool in_message;	 /* the last that was queued goes on */
-	struct queue after;	 /* messages that wait for the end of that one */
-	ev_tstamp untaken_since; /* loop time since which the kernel has taken nothing of that */
-	bool paused, parsing;
-	bool in_control_frame; /* the frame that is coming in is one */
-	struct client *client;
-	struct sockaddr_storage peer;
-	char address[INET6_ADDRSTRLEN + 8];
-};
 
 struct conn_limits conn_limits;
 static struct conn *all;
 static struct conn *oldest_stranger, *youngest_stranger;
 static size_t count, strangers;
-static struct buf control_frames;  /* of the connection that is being parsed */
 static const struct conn *filling; /* the one whose client may add to what was written */
 
 // ---- strangers: who has connected and not authenticated
@@ -173,8 +132,8 @@ watch(struct conn *c)
  * already. What a client adds after a write waits for the next turn, so that a fast one leaves the others
  * theirs.
  */
-static void
-push(struct conn *c, struct chunk *chunk)
+void
+conn_push(struct conn *c, struct chunk *chunk)
 {
 	if (c->out.count == 0)
 		c->untaken_since = ev_now(loop());
@@ -197,10 +156,10 @@ conn_send(struct conn *c, struct chunk *chunk)
 		queue_put(&c->after, chunk);
 		return;
 	}
-	push(c, chunk);
+	conn_push(c, chunk);
 	c->in_message = chunk_goes_on(chunk);
 	while (!c->in_message && c->after.count > 0)
-		push(c, queue_take(&c->after));
+		conn_push(c, queue_take(&c->after));
 }
 
 bool
@@ -271,8 +230,8 @@ flush(struct conn *c)
 	return true;
 }
 
-static void
-begin_closing(struct conn *c)
+void
+conn_begin_closing(struct conn *c)
 {
 	c->state = CONN_CLOSING;
 	ev_timer_stop(loop(), &c->deadline);
@@ -296,9 +255,9 @@ conn_close(struct conn *c, uint16_t status, const char *reason)
 			frame[3] = (uint8_t)status;
 			memcpy(frame + 4, reason, n);
 		}
-		push(c, chunk_raw(frame, 2 + (size_t)frame[1]));
+		conn_push(c, chunk_raw(frame, 2 + (size_t)frame[1]));
 	}
-	begin_closing(c);
+	conn_begin_closing(c);
 }
 
 void
@@ -306,152 +265,6 @@ conn_close_all(uint16_t status, const char *reason)
 {
 	for (struct conn *c = all; c != NULL; c = c->next)
 		conn_close(c, status, reason);
-}
-
-// ---- in
-
-static ssize_t
-on_ws_recv(wslay_event_context_ptr ws, uint8_t *p, size_t n, int flags, void *data)
-{
-	struct conn *c = data;
-
-	(void)flags;
-	if (c->in.len == 0 || c->paused || c->state != CONN_OPEN) {
-		wslay_event_set_error(ws, WSLAY_ERR_WOULDBLOCK);
-		return -1;
-	}
-	if (n > c->in.len)
-		n = c->in.len;
-	memcpy(p, buf_data(&c->in), n);
-	buf_take(&c->in, n);
-	return (ssize_t)n;
-}
-
-/* Control frames (pong, close) that wslay makes, in pieces. */
-static ssize_t
-on_ws_send(wslay_event_context_ptr ws, const uint8_t *p, size_t n, int flags, void *data)
-{
-	(void)ws;
-	(void)flags;
-	(void)data;
-	buf_put(&control_frames, p, n);
-	return (ssize_t)n;
-}
-
-/* They join the queue, whole frames among whole frames. */
-static void
-send_control_frames(struct conn *c)
-{
-	wslay_event_send(c->ws);
-	/* Of pings that come before their pongs are taken, not all need one (RFC 6455, section 5.5.3). */
-	if (c->out_bytes < UNTAKEN_PONGS || wslay_event_get_close_sent(c->ws))
-		push(c, chunk_raw(buf_data(&control_frames), control_frames.len));
-	buf_clear(&control_frames);
-}
-
-static void
-on_ws_frame(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_start_arg *arg, void *data)
-{
-	struct conn *c = data;
-	uint64_t limit = c->is_stranger && conn_limits.max_message > STRANGER_MESSAGE
-			     ? STRANGER_MESSAGE
-			     : conn_limits.max_message;
-
-	(void)ws;
-	c->in_control_frame = wslay_is_ctrl_frame(arg->opcode);
-	if (arg->opcode == WSLAY_CONNECTION_CLOSE && arg->payload_length == 1)
-		conn_close(c, WSLAY_CODE_PROTOCOL_ERROR, ""); /* half a status: wslay lets it pass */
-	if (c->state != CONN_OPEN || c->in_control_frame)
-		return;
-	if (arg->opcode == WSLAY_TEXT_FRAME)
-		client_text(c->client);
-	else if (arg->payload_length > limit || c->message.len > limit - arg->payload_length)
-		conn_close(c, WSLAY_CODE_MESSAGE_TOO_BIG, "");
-}
-
-static void
-on_ws_bytes(wslay_event_context_ptr ws, const struct wslay_event_on_frame_recv_chunk_arg *arg, void *data)
-{
-	struct conn *c = data;
-
-	(void)ws;
-	if (c->state == CONN_OPEN && !c->in_control_frame)
-		buf_put(&c->message, arg->data, arg->data_length);
-}
-
-static void
-on_ws_message(wslay_event_context_ptr ws, const struct wslay_event_on_msg_recv_arg *arg, void *data)
-{
-	struct conn *c = data;
-
-	(void)ws;
-	if (c->state != CONN_OPEN || wslay_is_ctrl_frame(arg->opcode))
-		return;
-	client_message(c->client, buf_data(&c->message), c->message.len);
-	buf_clear(&c->message);
-}
-
-static bool
-open_websocket(struct conn *c)
-{
-	static const struct wslay_event_callbacks callbacks = { .recv_callback = on_ws_recv,
-		.send_callback = on_ws_send,
-		.on_frame_recv_start_callback = on_ws_frame,
-		.on_frame_recv_chunk_callback = on_ws_bytes,
-		.on_msg_recv_callback = on_ws_message };
-
-	if (wslay_event_context_server_init(&c->ws, &callbacks, c) != 0)
-		return false;
-	/* Messages are put together here: wslay would take memory for what a header announces, and a piece
-	 * of it for each fragment. So its limit is of the frame alone. */
-	wslay_event_config_set_no_buffering(c->ws, 1);
-	wslay_event_config_set_max_recv_msg_length(c->ws, conn_limits.max_frame);
-	ev_timer_stop(loop(), &c->deadline);
-	ev_timer_set(&c->deadline, (double)conn_limits.auth_time, 0.);
-	ev_timer_start(loop(), &c->deadline);
-	c->state = CONN_OPEN;
-	c->client = client_new(c);
-	return true;
-}
-
-static void
-take_handshake(struct conn *c)
-{
-	struct buf out = { 0 };
-	enum handshake_result r = handshake(&c->in, &out);
-
-	if (out.len > 0)
-		push(c, chunk_raw(buf_data(&out), out.len));
-	buf_clear(&out);
-	if (r == HANDSHAKE_REFUSED || (r == HANDSHAKE_UPGRADED && !open_websocket(c)))
-		conn_close(c, 0, "");
-}
-
-/* Handles the bytes that have come. */
-static void
-parse(struct conn *c)
-{
-	if (c->state == CONN_HANDSHAKE)
-		take_handshake(c);
-	if (c->state != CONN_OPEN || c->parsing)
-		return;
-	c->parsing = true;
-	if (wslay_event_recv(c->ws) != 0 && c->state == CONN_OPEN) {
-		log_debug("websocket-error", "address=%s", c->address);
-		conn_close(c, WSLAY_CODE_PROTOCOL_ERROR, "");
-	}
-	if (wslay_event_want_write(c->ws) && c->state == CONN_OPEN)
-		send_control_frames(c);
-	/* The other side's close was answered, or wslay has refused what came: the answer is queued. */
-	if (c->state == CONN_OPEN &&
-	    (wslay_event_get_close_received(c->ws) || wslay_event_get_close_sent(c->ws))) {
-		begin_closing(c);
-		client_closed(c->client);
-		c->client = NULL;
-	}
-	c->parsing = false;
-	if (c->in.len == 0)
-		buf_clear(&c->in); /* who is idle has no memory for what may come */
 }
 
 static void
@@ -472,7 +285,7 @@ on_io(struct ev_loop *l, ev_io *w, int events)
 			figures.received_bytes += (uint64_t)n;
 		if (n > 0 && c->state != CONN_CLOSING) {
 			buf_put(&c->in, bytes, (size_t)n);
-			parse(c);
+			conn_parse(c);
 		}
 	}
 	if (!flush(c))
@@ -501,7 +314,7 @@ conn_resume(struct conn *c)
 		return;
 	c->paused = false;
 	watch(c);
-	parse(c);
+	conn_parse(c);
 }
 
 static void
