@@ -143,90 +143,89 @@ hand_over(void)
 	hooks->page(page, held_n);
 }
 
-/* A page of so many is coming in; where they go. */
-static struct write *
-hold(size_t n)
+/* What a client wrote, or another Postgres. False: it cannot be read. */
+static bool
+add(struct write *w, const ProtobufCBinaryData *packed)
 {
-	wanted = false;
-	arena_reset(&coming);
-	held = arena_zalloc(&coming, (n + 1) * sizeof *held);
-	held_n = n;
-	return held;
-}
+	const ProtobufCBinaryData *told;
 
-static void
-add(struct write *w, const ClientTransaction *t)
-{
-	size_t n = client_transaction__get_packed_size(t);
-	uint8_t *packed = arena_alloc(&coming, n);
-
-	client_transaction__pack(t, packed);
-	w->client = client_transaction__unpack(arena_pb(&coming), n, packed);
-	w->position = t->position;
+	w->client = client_transaction__unpack(arena_pb(&coming), packed->len, packed->data);
+	if (w->client == NULL)
+		return false;
+	w->position = w->client->position;
 	w->last = true;
-	if (w->client->transaction.len == 0)
-		return;
-	w->told =
-	    transaction__unpack(arena_pb(&coming), w->client->transaction.len, w->client->transaction.data);
+	told = &w->client->transaction;
+	if (told->len == 0)
+		return true;
+	w->told = transaction__unpack(arena_pb(&coming), told->len, told->data);
 	w->last = w->client->introduce || (w->told != NULL && w->told->last);
+	return true;
 }
 
-static void
-on_read(struct peer *peer, const Frame *f)
-{
-	const WritesRead *read = f->writes_read;
-	struct write *page;
-
-	(void)peer;
-	if (!wanted || follows || read->after != wanted_after)
-		return; /* of a read that was overtaken */
-	page = hold(read->n_transactions);
-	for (size_t i = 0; i < read->n_transactions; i++)
-		add(&page[i], read->transactions[i]);
-	if (!ahead)
-		hand_over();
-}
-
-static void
-add_told(struct write *w, const Transaction *t)
+/* What the Postgres that leads tells. */
+static bool
+add_told(struct write *w, const ProtobufCBinaryData *packed)
 {
 	ClientTransaction *author = arena_alloc(&coming, sizeof *author);
-	size_t n = transaction__get_packed_size(t);
-	uint8_t *packed = arena_alloc(&coming, n);
 
-	transaction__pack(t, packed);
-	w->told = transaction__unpack(arena_pb(&coming), n, packed);
+	w->told = transaction__unpack(arena_pb(&coming), packed->len, packed->data);
+	if (w->told == NULL)
+		return false;
 	client_transaction__init(author);
 	author->position = w->told->position;
 	author->client_id = w->told->origin;
 	author->lsn = w->told->client_lsn;
 	author->timestamp = w->told->timestamp;
 	w->client = author;
-	w->position = t->position;
-	w->last = t->last;
+	w->position = w->told->position;
+	w->last = w->told->last;
+	return true;
+}
+
+/* The page that was asked for has come. */
+static void
+take_page(struct peer *peer, const ProtobufCBinaryData *packed, size_t n,
+    bool (*add_one)(struct write *w, const ProtobufCBinaryData *packed))
+{
+	wanted = false;
+	arena_reset(&coming);
+	held = arena_zalloc(&coming, (n + 1) * sizeof *held);
+	held_n = n;
+	for (size_t i = 0; i < n; i++) {
+		if (!add_one(&held[i], &packed[i])) {
+			held = NULL;
+			peer_close(peer, "it sent a transaction that cannot be read");
+			return;
+		}
+	}
+	if (!ahead)
+		hand_over();
+}
+
+static void
+on_read(struct peer *peer, const Frame *f)
+{
+	const WritesRead *read = f->writes_read;
+
+	if (wanted && !follows && read->after == wanted_after) /* else of a read that was overtaken */
+		take_page(peer, read->transactions, read->n_transactions, add);
 }
 
 static void
 on_log_read(struct peer *peer, const Frame *f)
 {
 	const LogRead *read = f->log_read;
-	struct write *page;
 
-	(void)peer;
 	if (!wanted || !follows || read->id != wanted_id)
 		return;
-	if (read->gone) {
-		wanted = false;
-		log_last = read->last;
-		if (!ahead)
-			hooks->gone();
+	if (!read->gone) {
+		take_page(peer, read->transactions, read->n_transactions, add_told);
 		return;
 	}
-	page = hold(read->n_transactions);
-	for (size_t i = 0; i < read->n_transactions; i++)
-		add_told(&page[i], read->transactions[i]);
+	wanted = false;
+	log_last = read->last;
 	if (!ahead)
-		hand_over();
+		hooks->gone();
 }
 
 static void

@@ -195,7 +195,8 @@ note_migrations(const Transaction *t)
 			schema_add(t->changes[i]->migration);
 }
 
-/* The answer's records, copied: the frame is gone when its handler returns. */
+/* The answer's records, in memory of their own: the frame is gone when its handler returns. NULL: one cannot
+ * be read. */
 static struct page *
 page_new(struct cursor from, const LogRead *answer, bool tail)
 {
@@ -204,14 +205,15 @@ page_new(struct cursor from, const LogRead *answer, bool tail)
 	p->from = from;
 	p->records = arena_zalloc(&p->memory, answer->n_transactions * sizeof *p->records);
 	for (size_t i = 0; i < answer->n_transactions; i++) {
-		size_t n = transaction__get_packed_size(answer->transactions[i]);
-		uint8_t *packed = xmalloc(n);
-		Transaction *t;
+		const ProtobufCBinaryData *packed = &answer->transactions[i];
+		Transaction *t = transaction__unpack(arena_pb(&p->memory), packed->len, packed->data);
 
-		transaction__pack(answer->transactions[i], packed);
-		p->packed += n;
-		t = transaction__unpack(arena_pb(&p->memory), n, packed);
-		free(packed);
+		if (t == NULL) {
+			arena_clear(&p->memory);
+			free(p);
+			return NULL;
+		}
+		p->packed += packed->len;
 		if (tail)
 			note_migrations(t);
 		if (t->n_tables > 0 || t->is_migration)
@@ -245,12 +247,12 @@ stream_read(const LogRead *answer)
 		upstream_read_schema();
 		return;
 	}
-	if (answer->n_transactions == 0) {
+	tail = compare(&from, &end) == 0;
+	p = answer->n_transactions > 0 ? page_new(from, answer, tail) : NULL;
+	if (p == NULL) {
 		log_error("log-unreadable", "position=%" PRIu64, from.position);
 		return;
 	}
-	tail = compare(&from, &end) == 0;
-	p = page_new(from, answer, tail);
 	if (tail) {
 		measure_add(p->to.position, p->packed);
 		end = p->to;
