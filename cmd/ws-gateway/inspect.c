@@ -132,13 +132,13 @@ inspect_status(void)
 	char *text = json_dumps(tables, JSON_COMPACT), *members;
 
 	schema_migrations(&migrations);
-	members =
-	    xasprintf("\"connections\":%zu,\"unauthenticated\":%zu,\"clients\":%zu,\"stalled\":%zu,"
-		      "\"delivering\":%zu,\"longest_lag_transactions\":%" PRIu64 ",\"queued_bytes\":%" PRIu64
-		      ",\"pending_writes\":%zu,\"subscriptions\":%zu,\"clients_by_table\":%s,"
-		      "\"position\":%" PRIu64 ",\"migrations\":%zu",
-		conn_count(), conn_strangers(), t.clients, t.stalled, t.delivering, t.longest_lag,
-		t.queued_bytes, t.pending_writes, t.subscriptions, text, stream_end(), migrations);
+	members = xasprintf("\"connections\":%zu,\"unauthenticated\":%zu,\"clients\":%zu,\"stalled\":%zu,"
+			    "\"delivering\":%zu,\"longest_lag_transactions\":%" PRIu64
+			    ",\"queued_bytes\":%" PRIu64
+			    ",\"pending_writes\":%zu,\"subscriptions\":%zu,\"clients_by_table\":%s,"
+			    "\"life\":%" PRIu64 ",\"position\":%" PRIu64 ",\"migrations\":%zu",
+	    conn_count(), conn_strangers(), t.clients, t.stalled, t.delivering, t.longest_lag, t.queued_bytes,
+	    t.pending_writes, t.subscriptions, text, stream_life(), stream_end(), migrations);
 	free(text);
 	json_decref(tables);
 	return members;

@@ -93,15 +93,28 @@ resume(struct sat_client *c)
 	return again;
 }
 
+/* A gateway that has yet to hear of a new life lets clients in, and goes on to send them away. */
+static void
+await_life_everywhere(void)
+{
+	test_shell_await("3",
+	    "for tool in log-store 'ws-gateway --number 1' 'ws-gateway --number 2'; do " TEST_BIN
+	    "/$tool --run-dir %s/run --status --json | grep -o '\"life\":[0-9]*'; done | sort | uniq -c | "
+	    "awk '{ print $1 }'",
+	    service.dir);
+}
+
 /* Its position is no longer known; afresh, it has everything. */
 static void
 must_begin_anew(struct sat_client *c, unsigned long expected)
 {
 	SatInStartReplicationReq start = SAT_IN_START_REPLICATION_REQ__INIT;
 	char *ids[] = { (char *)(uintptr_t)SUBSCRIPTION }, id[64];
-	struct sat_client *again = come_back(c);
+	struct sat_client *again;
 	struct sat_message *m;
 
+	await_life_everywhere();
+	again = come_back(c);
 	start.lsn =
 	    (ProtobufCBinaryData){ strlen(again->server_lsn), (uint8_t *)(uintptr_t)again->server_lsn };
 	start.subscription_ids = ids;
