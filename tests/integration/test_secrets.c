@@ -142,8 +142,8 @@ mistakes_are_made(void)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		for (size_t k = 0; k < sizeof run / sizeof *run; k++)
 			test_shell("env '%s' AUTH_JWT_ALG=HS256 AUTH_JWT_KEY=" KEY
-				   " '%s' LEYDEN_RUN_DIR=%s/other OFFSET_STORAGE_FILE=%s/other-log timeout "
-				   "0.4 " TEST_BIN "/%s --log-level debug" KEEP,
+				   " '%s' LEYDEN_RUN_DIR=%s/other OFFSET_STORAGE_FILE=%s/other-log "
+				   "timeout --foreground 0.4 " TEST_BIN "/%s --log-level debug" KEEP,
 			    url_variable, bad[i], service.dir, service.dir, run[k], service.dir);
 }
 
