@@ -274,7 +274,7 @@ instances_wal_passed(struct peer *peer, const Frame *f)
 	answer_ingest_after_commit(peer);
 }
 
-// ---- pg-publish, reading
+// ---- how far a pg-publish is
 
 void
 instances_writes_applied(struct peer *peer, const Frame *f)

@@ -7,15 +7,16 @@
 #include "service.h"
 #include "xalloc.h"
 
-#define FIRST_WAIT 0.1 /* seconds before connecting again; doubles */
-#define LONGEST	   5.0
+#define CONNECT_TIMEOUT 10. /* seconds */
+#define FIRST_WAIT	0.1 /* seconds before connecting again; doubles */
+#define LONGEST		5.0
 
 static const struct session_hooks *hooks;
 static char *conninfo;
 static PGconn *conn;
 static bool connected;
 static ev_io io;
-static ev_timer retry;
+static ev_timer retry; /* while there is no connection: its making is given up, or begins anew */
 static double delay = FIRST_WAIT;
 static bool said_unreachable;
 
@@ -54,9 +55,8 @@ begin_connecting(void)
 	 * before dbname is a default that the URL may override.
 	 */
 	const char *keywords[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "dbname", "application_name", "connect_timeout", "client_encoding",
-		"options", NULL };
-	const char *values[] = { "30", "10", "3", "60000", conninfo, "leyden pg-publish", "10", "UTF8",
+		"tcp_user_timeout", "dbname", "application_name", "client_encoding", "options", NULL };
+	const char *values[] = { "30", "10", "3", "60000", conninfo, "leyden pg-publish", "UTF8",
 		"-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c search_path=pg_catalog",
 		NULL };
 
@@ -66,6 +66,8 @@ begin_connecting(void)
 		return;
 	}
 	watch(EV_WRITE);
+	ev_timer_set(&retry, CONNECT_TIMEOUT, 0.);
+	ev_timer_start(loop(), &retry);
 }
 
 static void
@@ -74,7 +76,10 @@ on_retry(struct ev_loop *l, ev_timer *w, int events)
 	(void)l;
 	(void)w;
 	(void)events;
-	begin_connecting();
+	if (conn != NULL)
+		session_drop("no answer while connecting");
+	else
+		begin_connecting();
 }
 
 static void
@@ -96,6 +101,7 @@ continue_connecting(void)
 		said_unreachable = false;
 		delay = FIRST_WAIT;
 		connected = true;
+		ev_timer_stop(loop(), &retry);
 		watch(EV_READ);
 		hooks->connected(conn);
 		break;
